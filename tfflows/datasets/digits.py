@@ -1,0 +1,22 @@
+"""scikit-learn's handwritten digits: 1797 images of 8x8 pixels with 17 grey values. Needs no download.
+
+They are the test set of E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine
+Learning Repository, 1998. scikit-learn keeps its order, in which the writers follow one another; the splits
+cut it without shuffling, so that the test images come from writers that training never saw.
+"""
+
+import numpy as np
+
+SPLITS = {"train": (0, 1297), "validation": (1297, 1437), "test": (1437, 1797)}
+
+
+def load_digits(split):
+    """{"image": uint8 [N, 8, 8, 1] in [0, 17), "label": int32 [N]} of `train`, `validation` or `test`."""
+    from sklearn import datasets  # takes a second, which readers of other data need not wait for
+
+    digits = datasets.load_digits()
+    chosen = slice(*SPLITS[split])
+    return {
+        "image": digits.images[chosen].astype(np.uint8)[..., None],
+        "label": digits.target[chosen].astype(np.int32),
+    }
