@@ -1,0 +1,156 @@
+"""Where trained weights live: numbered version folders, each with a manifest of sha256 sums.
+
+    <root>/<name>/<version>/    manifest.json and the files that it lists
+
+A folder is written under a hidden name, flushed to disk and renamed, so that a reader sees it complete or not
+at all; it is verified against its manifest before it is used. Training checkpoints are kept in the same way.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+from filelock import FileLock
+
+from tfflows._folders import packaged_folder
+
+MANIFEST = "manifest.json"
+
+
+class StoreError(RuntimeError):
+    """An artefact cannot be read or written; the message is one sentence that says what to do."""
+
+
+class NotFoundError(StoreError):
+    """There is no artefact of this name or version."""
+
+
+class CorruptError(StoreError):
+    """A file of an artefact is missing, or is not the one that was written."""
+
+
+def home():
+    """The user's own store: `$TFFLOWS_HOME`, by default `tfflows` in the user's cache folder."""
+    if folder := os.environ.get("TFFLOWS_HOME"):
+        return Path(folder).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tfflows"
+
+
+def roots():
+    """The folders in which `resolve` looks, first match first."""
+    return home(), packaged_folder("saved_models")
+
+
+def check_name(name):
+    """Return `name` if it can name an artefact (a letter or digit, then letters, digits, `_`, `-`, `.`)."""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError(f"{name!r} cannot name a model: use letters, digits, '_', '-' and '.'")
+    return name
+
+
+def names():
+    """Sorted names of all artefacts that `resolve` finds."""
+    folders = [folder for root in roots() if root.is_dir() for folder in root.iterdir()]
+    return sorted({folder.name for folder in folders if versions(folder)})
+
+
+def versions(parent):
+    """Sorted numbers of the version folders in `parent`."""
+    if not parent.is_dir():
+        return []
+    return sorted(int(p.name) for p in parent.iterdir() if re.fullmatch("[1-9][0-9]*", p.name) and p.is_dir())
+
+
+def resolve(name, version=None):
+    """Return the verified folder of an artefact.
+
+    Args:
+        name: the name of the artefact, as `realnvp_digits`.
+        version: its number; by default the highest. The user's own store goes before what comes with tfflows.
+
+    Raises:
+        NotFoundError: there is no such name or version.
+        CorruptError: a file is missing or altered.
+    """
+    check_name(name)
+    found = set()
+    for root in roots():
+        here = versions(root / name)
+        found.update(here)
+        if here and (version is None or version in here):
+            folder = root / name / str(max(here) if version is None else version)
+            verify(folder)
+            return folder
+    if found:
+        raise NotFoundError(f"{name} has no version {version}: there is {', '.join(map(str, sorted(found)))}")
+    raise NotFoundError(f"there are no weights of {name} in {' or '.join(map(str, roots()))}")
+
+
+def verify(folder):
+    """Check every file of a version folder against its manifest; `CorruptError` names the first wrong one."""
+    manifest = folder / MANIFEST
+    remedy = f"delete {folder} and write it again"
+    try:
+        sums = json.loads(manifest.read_text())["sha256"].items()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CorruptError(f"{manifest} is missing or damaged: {remedy}") from error
+    for name, expected in sums:
+        path = folder / name
+        if not path.is_file():
+            raise CorruptError(f"{path} is missing: {remedy}")
+        if _sha256(path) != expected:
+            raise CorruptError(f"{path} is not the file that was written (its sha256 differs): {remedy}")
+
+
+def publish(parent, write, version=None):
+    """Write a version folder at once: complete under its number, or not at all.
+
+    Args:
+        parent: the folder of the versions; made if it is not there. Writers wait for each other.
+        write: function of an empty folder that fills it; the manifest is added after it.
+        version: the number; by default the next free one. A number that exists is a `StoreError`.
+
+    Returns:
+        The path of the new folder.
+    """
+    parent = Path(parent)
+    parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(parent / ".lock"):
+        version = version or max(versions(parent), default=0) + 1
+        target, partial = parent / str(version), parent / ".partial"
+        if target.exists():
+            raise StoreError(f"{target} exists: delete it or choose another folder")
+        shutil.rmtree(partial, ignore_errors=True)  # what a killed writer left
+        partial.mkdir()
+        try:
+            write(partial)
+            files = sorted(path for path in partial.rglob("*") if path.is_file())
+            sums = {path.relative_to(partial).as_posix(): _sha256(path) for path in files}
+            (partial / MANIFEST).write_text(json.dumps({"sha256": sums}, indent=1) + "\n")
+            for path in [*partial.rglob("*"), partial]:
+                _flush(path)
+            partial.rename(target)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        _flush(parent)
+    return target
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path):
+    """Wait until a file or a folder's entries are on the disk; Windows flushes no folders."""
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
