@@ -1,0 +1,109 @@
+"""The zoo: models by name, as recipes, as untrained flows and as trained ones.
+
+A name is that of a recipe in the zoo, or of weights that you trained with a recipe of your own.
+"""
+
+import difflib
+from fnmatch import fnmatchcase
+
+from tfflows import store
+from tfflows._folders import packaged_folder
+from tfflows.recipe import Recipe
+
+
+class NotTrainedError(store.NotFoundError):
+    """The model is in the zoo but there are no weights of it."""
+
+
+def list_models(pattern="*", trained=None):
+    """Sorted names of the models.
+
+    Args:
+        pattern: shell wildcard, as `"realnvp_*"`.
+        trained: True for those with weights alone, False for those without.
+    """
+    weights = set(store.names())
+    known = weights.union(path.stem for path in packaged_folder("zoo").glob("*.toml"))
+    return sorted(name for name in known if fnmatchcase(name, pattern) and trained in (None, name in weights))
+
+
+def recipe(name):
+    """The `Recipe` of a model; an unknown name is a `store.NotFoundError` that suggests the nearest."""
+    path = packaged_folder("zoo") / f"{store.check_name(name)}.toml"
+    return Recipe.from_toml(path if path.is_file() else artefact(name) / "recipe.toml")
+
+
+def build(entry, seed=0):
+    """Return an untrained `Flow`.
+
+    Args:
+        entry: the name of a model, or a `Recipe`.
+        seed: of the noise of training; `keras.utils.set_random_seed` governs the initial weights.
+    """
+    # Keras is imported here, not above, so that names can be listed without it.
+    from tfflows.flow import Flow
+    from tfflows.models import MODELS
+
+    entry = entry if isinstance(entry, Recipe) else recipe(entry)
+    data, model = entry.data, entry.model
+    if model.family not in MODELS:
+        raise ValueError(f"model.family is {model.family!r}, expected one of {', '.join(sorted(MODELS))}")
+    num_classes = data.num_classes if model.conditional else None
+    transform = MODELS[model.family](
+        data.shape, data.num_values, condition_size=num_classes or 0, **model.arguments
+    )
+    return Flow(
+        transform,
+        data.shape,
+        num_values=data.num_values,
+        base=model.base,
+        dequantizer=model.dequantizer,
+        num_classes=num_classes,
+        seed=seed,
+    )
+
+
+def load(name, version=None, weights="trained"):
+    """Return a trained `Flow`, compiled so that `fit`, `evaluate`, `sample` and the rest go on from here.
+
+    The optimizer is the recipe's with a constant learning rate: a schedule ends with the run it belongs to.
+
+    Args:
+        name: the name of a model.
+        version: number of the weights; by default the highest in the user's store, `$TFFLOWS_HOME`, or else
+            of those that come with tfflows.
+        weights: `"trained"`, or None for an untrained flow.
+
+    Raises:
+        NotTrainedError: there are no weights; the message names the command that trains them.
+        store.NotFoundError: there is no such model or version.
+        store.CorruptError: a file of the weights is missing or altered.
+    """
+    from tfflows.optimizers import make_optimizer
+
+    if weights not in ("trained", None):
+        raise ValueError(f"weights is {weights!r}, expected 'trained' or None")
+    if weights is None:
+        entry = recipe(name)
+        flow = build(entry)
+    else:
+        folder = artefact(name, version)
+        entry = Recipe.from_toml(folder / "recipe.toml")
+        flow = build(entry)
+        flow.load_weights(folder / "model.weights.h5")
+    flow.compile(make_optimizer(entry.train), jit_compile=entry.train.jit_compile)
+    return flow
+
+
+def artefact(name, version=None):
+    """The verified folder with a model's weights, recipe and metrics; raises as `load` does."""
+    known = list_models()
+    if store.check_name(name) not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
+        raise store.NotFoundError(f"there is no model {name!r}: did you mean {nearest[0]!r}?")
+    if name not in store.names():
+        raise NotTrainedError(
+            f"{name} has no trained weights: train them with `tfflows train {name}`, "
+            "or pass weights=None for an untrained model"
+        )
+    return store.resolve(name, version)
