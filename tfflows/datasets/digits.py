@@ -7,6 +7,7 @@ cut it without shuffling, so that the test images come from writers that trainin
 
 import numpy as np
 
+FULL_NAME = "digits/1.0.0"
 SPLITS = {"train": (0, 1297), "validation": (1297, 1437), "test": (1437, 1797)}
 
 

@@ -2,13 +2,13 @@
 
 import tensorflow_datasets as tfds
 
-from tfflows.datasets.digits import SPLITS, load_digits
+from tfflows.datasets.digits import FULL_NAME, SPLITS, load_digits
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
     """scikit-learn's handwritten digits, 8x8 pixels with values 0..16, split by writer."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version(FULL_NAME.split("/")[1])
 
     def _info(self):
         return tfds.core.DatasetInfo(
