@@ -1,0 +1,76 @@
+"""The wheel: built through the sdist, installed in a fresh environment, run outside the tree."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("build", reason="builds the wheel; part of the extra `test`")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*command, cwd):
+    """Output of a command that sees neither the repository nor what the user has trained."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["TFFLOWS_HOME"] = str(Path(cwd) / "home")
+    result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built from a copy, because setuptools writes into the tree that it builds."""
+    folder = tmp_path_factory.mktemp("wheel")
+    ignored = shutil.ignore_patterns(".*", "build", "dist", "venv", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, folder / "source", ignore=ignored)
+    run(sys.executable, "-m", "build", "--outdir", folder / "dist", folder / "source", cwd=folder)
+    (path,) = (folder / "dist").glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def environment(wheel, tmp_path_factory):
+    """A fresh environment with the wheel, which borrows the dependencies of the one that runs the tests."""
+    folder = tmp_path_factory.mktemp("fresh")
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder)
+    python = folder / "bin" / "python"
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", wheel, cwd=folder)
+    (site_packages,) = folder.glob("lib/python*/site-packages")
+    (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder
+
+
+def test_the_wheel_holds_every_module_recipe_and_small_weight_file(wheel):
+    held = set(zipfile.ZipFile(wheel).namelist())
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "tfflows").rglob("*.py")}
+    recipes = {f"tfflows/_zoo/{path.name}" for path in (ROOT / "zoo").glob("*.toml")}
+    saved = ROOT / "saved_models"
+    weights = {
+        f"tfflows/_saved_models/{path.relative_to(saved)}"
+        for path in saved.glob("*_digits/**/*")
+        if path.is_file()
+    }
+    assert recipes
+    assert modules | recipes | weights <= held
+    assert wheel.stat().st_size < 20e6
+
+
+def test_the_installed_wheel_runs_outside_the_tree(environment, tmp_path):
+    listing = run(environment / "bin" / "tfflows", "list", cwd=tmp_path)
+    for path in (ROOT / "zoo").glob("*.toml"):
+        assert path.stem in listing
+    code = "import tfflows; print(tfflows.__file__); print(tfflows.zoo.recipe('realnvp_digits').data.shape)"
+    file, shape = run(environment / "bin" / "python", "-c", code, cwd=tmp_path).splitlines()
+    assert Path(file).is_relative_to(environment)
+    assert shape == "(8, 8, 1)"
+
+
+def test_the_wheels_own_weights_sample(environment, tmp_path):
+    code = "import tfflows; print(tfflows.zoo.load('realnvp_digits').sample(4, seed=0).shape)"
+    assert run(environment / "bin" / "python", "-c", code, cwd=tmp_path).split("\n")[-2] == "(4, 8, 8, 1)"
