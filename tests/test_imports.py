@@ -89,7 +89,9 @@ def test_recipes_need_the_standard_library_alone():
     assert {name.split(".")[0] for name in imports(MODULES["tfflows.recipe"])} <= sys.stdlib_module_names
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - {"tfflows.datasets.tfds_digits", "tfflows._backend"})
+@pytest.mark.parametrize(
+    "module", sorted(set(MODULES) - {"tfflows.datasets.tfds_digits", "tfflows._backend"})
+)
 def test_tensorflow_is_imported_where_it_is_needed(module):
     """Else a JAX host without TensorFlow could not import tfflows. (_backend asks Keras first.)"""
     top = {name.split(".")[0] for name in imports(MODULES[module], top_only=True)}
