@@ -1,0 +1,43 @@
+"""TensorFlow Probability for the backend that Keras runs on, and the two things that Keras has no word for."""
+
+import keras
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+    import tensorflow_probability as tfp
+elif keras.backend.backend() == "jax":
+    import jax
+    from tensorflow_probability.substrates import jax as tfp
+else:
+    raise ImportError(
+        f"tfflows runs on Keras's 'tensorflow' and 'jax' backends and Keras uses {keras.backend.backend()!r}: "
+        "set the environment variable KERAS_BACKEND before the first import of keras."
+    )
+
+tfb, tfd = tfp.bijectors, tfp.distributions
+
+
+def flow_dtype():
+    """The dtype of densities: float32, or float64 where the user asked Keras for it. Never a half precision."""
+    return "float64" if keras.config.dtype_policy().variable_dtype == "float64" else "float32"
+
+
+def compiled(model, function):
+    """`function(*tensors)` as one compiled graph that reads the current weights of `model` at every call."""
+    if keras.backend.backend() == "tensorflow":
+        return tf.function(function, reduce_retracing=True)
+
+    # jax.jit would freeze the weights that it meets at the first call, so they are passed as arguments.
+    def stateless(values, *args):
+        with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
+            return function(*args)
+
+    jitted = jax.jit(stateless)
+    return lambda *args: jitted([variable.value for variable in model.variables], *args)
+
+
+def num_replicas():
+    """Devices that a Keras training step is mirrored over: each computes the loss of its share of the batch."""
+    if keras.backend.backend() == "tensorflow":
+        return tf.distribute.get_strategy().num_replicas_in_sync
+    return 1

@@ -1,0 +1,144 @@
+"""Composition: the only places that loop over flow layers or sum their log-dets."""
+
+import math
+
+import keras
+from keras import ops
+
+from tfflows.layers.base import FlowLayer
+
+
+class _Composite(FlowLayer):
+    """What Chain and Multiscale share: a list of flow layers, from latent to data, and its configuration."""
+
+    def __init__(self, layers, **kwargs):
+        super().__init__(**kwargs)
+        self.layers = list(layers)
+        for layer in self.layers:
+            if not isinstance(layer, FlowLayer):
+                raise ValueError(f"{type(self).__name__} takes a list of flow layers and got {layer!r}.")
+        if not self.layers:
+            raise ValueError(f"{type(self).__name__} got an empty list: give it at least one flow layer.")
+
+    @property
+    def data_dependent(self):
+        return any(layer.data_dependent for layer in self.layers)
+
+    @property
+    def invertible_in_training(self):
+        return all(layer.invertible_in_training for layer in self.layers)
+
+    def get_config(self):
+        layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
+        return {**super().get_config(), "layers": layers}
+
+    @classmethod
+    def from_config(cls, config):
+        layers = [keras.saving.deserialize_keras_object(layer) for layer in config["layers"]]
+        return cls(**{**config, "layers": layers})
+
+
+@keras.saving.register_keras_serializable("tfflows")
+class Chain(_Composite):
+    """The composition of flow layers listed from latent to data: x = f_last(... f_first(z)).
+
+    log|det dx/dz| is the sum of the layers'. The latent shape is that of the first layer.
+
+    Arguments: `layers`, a non-empty list of flow layers.
+    """
+
+    def build(self, input_shape):
+        shape = tuple(input_shape[1:])
+        for layer in reversed(self.layers):
+            if not layer.built:
+                layer.build((None, *shape))
+            shape = layer.latent_shape(shape)
+
+    def latent_shape(self, event_shape):
+        for layer in reversed(self.layers):
+            event_shape = layer.latent_shape(event_shape)
+        return tuple(event_shape)
+
+    def forward_and_log_det(self, z, condition=None, training=False):
+        total = 0.0
+        for layer in self.layers:
+            z, log_det = layer.forward_and_log_det(z, condition=condition, training=training)
+            total = total + log_det
+        return z, total
+
+    def inverse_and_log_det(self, x, condition=None, training=False):
+        total = 0.0
+        for layer in reversed(self.layers):
+            x, log_det = layer.inverse_and_log_det(x, condition=condition, training=training)
+            total = total + log_det
+        return x, total
+
+    def initialize(self, x, condition=None):
+        for layer in reversed(self.layers):
+            layer.initialize(x, condition)
+            x, _ = layer.inverse_and_log_det(x, condition=condition)
+
+
+@keras.saving.register_keras_serializable("tfflows")
+class Multiscale(_Composite):
+    """Factors out half of the channels between levels (Dinh et al. 2017, section 3.6, equations 14-16).
+
+        h_0 = x,   (z_i, h_i) = halves of the channels of f_i(h_{i-1}),   z_L = f_L(h_{L-1})
+
+    x [B, H, W, C] <-> z [B, H W C], flat: the last level's part first, then the halves factored out, the one nearest
+    to the data last.
+
+    Arguments: `layers`, the flow layers of the levels, listed from latent to data like Chain's: f_L first, f_1 last.
+    Each but f_L must give an even number of channels: ValueError otherwise.
+    """
+
+    def build(self, input_shape):
+        shape = tuple(input_shape[1:])
+        self._shapes = []  # of each level's output, from data to latent
+        for layer in reversed(self.layers):
+            if not layer.built:
+                layer.build((None, *shape))
+            shape = layer.latent_shape(shape)
+            self._shapes.append(shape)
+            if len(self._shapes) < len(self.layers):
+                if shape[-1] % 2:
+                    raise ValueError(
+                        f"Multiscale factors out half of the channels and level {len(self._shapes)} from the data "
+                        f"gives {shape[-1]}: squeeze in that level, or use fewer levels."
+                    )
+                shape = (*shape[:-1], shape[-1] // 2)
+
+    def latent_shape(self, event_shape):
+        return (math.prod(event_shape),)
+
+    def forward_and_log_det(self, z, condition=None, training=False):
+        total, h, start = 0.0, None, 0
+        for layer, shape in zip(self.layers, reversed(self._shapes), strict=True):
+            if h is not None:
+                shape = (*shape[:-1], shape[-1] // 2)
+            size = math.prod(shape)
+            part = ops.reshape(z[:, start : start + size], (-1, *shape))
+            start += size
+            h = part if h is None else ops.concatenate([h, part], axis=-1)
+            h, log_det = layer.forward_and_log_det(h, condition=condition, training=training)
+            total = total + log_det
+        return h, total
+
+    def inverse_and_log_det(self, x, condition=None, training=False):
+        total, parts = 0.0, []
+        for layer, shape in zip(reversed(self.layers), self._shapes, strict=True):
+            x, log_det = layer.inverse_and_log_det(x, condition=condition, training=training)
+            total = total + log_det
+            if layer is not self.layers[0]:
+                x, part = ops.split(x, 2, axis=-1)
+                shape = (*shape[:-1], shape[-1] // 2)
+                parts.append(ops.reshape(part, (-1, math.prod(shape))))
+        parts.append(ops.reshape(x, (-1, math.prod(self._shapes[-1]))))
+        return ops.concatenate(parts[::-1], axis=-1), total
+
+    def initialize(self, x, condition=None):
+        for layer in reversed(self.layers):
+            layer.initialize(x, condition)
+            x, _ = layer.inverse_and_log_det(x, condition=condition)
+            if layer is not self.layers[0]:
+                x, _ = ops.split(x, 2, axis=-1)

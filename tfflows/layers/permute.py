@@ -1,0 +1,37 @@
+"""A fixed reordering of the last axis. Volume-preserving, log-det 0."""
+
+import keras
+import numpy as np
+
+from tfflows._backend import tfb
+from tfflows.layers.base import BijectorLayer
+
+
+@keras.saving.register_keras_serializable("tfflows")
+class Permute(BijectorLayer):
+    """Reorders the last axis: x[..., i] = z[..., permutation[i]].
+
+    x, z [B, ..., C].
+
+    Arguments: `permutation`, "reverse" (Papamakarios et al. 2017, between the layers of a MAF) or an integer seed of
+    a random permutation, which is the same wherever the layer is rebuilt.
+    """
+
+    def __init__(self, permutation="reverse", **kwargs):
+        super().__init__(**kwargs)
+        if permutation != "reverse" and not isinstance(permutation, int):
+            raise ValueError(f"Permute got permutation={permutation!r}: use 'reverse' or an integer seed.")
+        self.permutation = permutation
+
+    def build(self, input_shape):
+        order = np.arange(input_shape[-1])
+        if self.permutation == "reverse":
+            self.order = order[::-1].copy()
+        else:
+            self.order = np.random.RandomState(self.permutation).permutation(order)
+
+    def bijector(self):
+        return tfb.Permute(self.order.astype("int32"), axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "permutation": self.permutation}

@@ -1,0 +1,52 @@
+"""From pixel units [0, num_values) to the scale that networks like; each with its log-det (the unit rule)."""
+
+import keras
+from keras import ops
+
+from tfflows._backend import tfb
+from tfflows.layers.base import BijectorLayer
+
+
+@keras.saving.register_keras_serializable("tfflows")
+class Rescale(BijectorLayer):
+    """Linear scaling of pixels to [-1/2, 1/2): z = x / num_values - 1/2.
+
+    x, z [B, *event_shape]; log|det dz/dx| = -D log(num_values).
+    """
+
+    def __init__(self, num_values=256, **kwargs):
+        super().__init__(**kwargs)
+        self.num_values = num_values
+
+    def bijector(self):
+        scale, half = (ops.convert_to_tensor(v, self.dtype) for v in (self.num_values, 0.5))
+        return tfb.Chain([tfb.Scale(scale), tfb.Shift(half)])
+
+    def get_config(self):
+        return {**super().get_config(), "num_values": self.num_values}
+
+
+@keras.saving.register_keras_serializable("tfflows")
+class Logit(BijectorLayer):
+    """Pixels to the real line: z = logit(alpha + (1 - 2 alpha) x / num_values).
+
+    x, z [B, *event_shape], x in [0, num_values]. Dinh et al. 2017 (section 4.1) print alpha + (1 - alpha) x / 256,
+    which is infinite at the upper end; the symmetric form here is their released code's and that of Papamakarios
+    et al. 2017 (appendix D.2, who call it lambda).
+
+    Arguments: `num_values`, the number of grey values; `alpha` in (0, 1/2), else ValueError.
+    """
+
+    def __init__(self, num_values=256, alpha=0.05, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 < alpha < 0.5:
+            raise ValueError(f"Logit got alpha={alpha}: it must lie between 0 and 1/2, for example 0.05.")
+        self.num_values, self.alpha = num_values, alpha
+
+    def bijector(self):
+        scale = ops.convert_to_tensor(self.num_values / (1 - 2 * self.alpha), self.dtype)
+        shift = ops.convert_to_tensor(-self.alpha, self.dtype)
+        return tfb.Chain([tfb.Scale(scale), tfb.Shift(shift), tfb.Sigmoid()])
+
+    def get_config(self):
+        return {**super().get_config(), "num_values": self.num_values, "alpha": self.alpha}

@@ -1,0 +1,6 @@
+"""The model families: name -> function(event_shape, num_values, condition_size, **arguments) returning a FlowLayer."""
+
+from tfflows.models.nice import nice
+from tfflows.models.realnvp import realnvp
+
+MODELS = {"nice": nice, "realnvp": realnvp}

@@ -1,0 +1,30 @@
+"""NICE."""
+
+from tfflows import layers, nets
+
+
+def nice(event_shape, num_values=256, condition_size=0, *, num_couplings=4, hidden=(1000,) * 5, dropout=0.0):
+    """Additive couplings that alternate the odd and the even units, then a diagonal scaling.
+
+    x [B, H, W, C] in [0, num_values) <-> z [B, H W C]. Meant for a logistic base.
+
+    The paper has 4 couplings with 5 hidden layers of 1000 rectified units on MNIST and pixels in [0, 1]; its released
+    configuration differs for other data (8 couplings on CIFAR-10, a "tile" reordering of MNIST's units): the paper is
+    followed, with the first coupling modifying the even units. Pixels are moved to [-1/2, 1/2), a shift by 1/2 that
+    the first layers' biases absorb.
+
+    Reference: Dinh, Krueger and Bengio 2015, "NICE: non-linear independent components estimation", arXiv 1410.8516,
+    sections 3.2, 3.3 and 5.1.
+    """
+    couplings = [
+        layers.Coupling(
+            nets.MLP(hidden, dropout=dropout),
+            mask="odd_even",
+            flip=index % 2 == 1,
+            transformer="additive",
+            condition_size=condition_size,
+        )
+        for index in range(num_couplings)
+    ]
+    from_data = [layers.Rescale(num_values), layers.Flatten(), *couplings, layers.DiagonalScale()]
+    return layers.Chain(from_data[::-1])

@@ -1,0 +1,68 @@
+"""Random numbers that depend on a key alone: not on the batch, the device, the backend or the compiler.
+
+Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3")
+in uint32 operations. A key is a pair of uint32 arrays of shape [B]: an image or a sample has its own key, so that
+its numbers are the same whatever batch it comes in, on TensorFlow and on JAX, compiled or not.
+"""
+
+import numpy as np
+from keras import ops
+
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARITY = np.uint32(0x1BD11BDA)
+
+
+def _rotate_left(x, bits):
+    return ops.bitwise_or(ops.left_shift(x, np.uint32(bits)), ops.right_shift(x, np.uint32(32 - bits)))
+
+
+def threefry(key, counter):
+    """Two words [*shape] of uint32 from `key` and `counter`, two pairs of uint32 arrays that broadcast to shape."""
+    keys = (key[0], key[1], ops.bitwise_xor(ops.bitwise_xor(key[0], key[1]), _PARITY))
+    a, b = ops.add(counter[0], keys[0]), ops.add(counter[1], keys[1])
+    for block in range(5):
+        for bits in _ROTATIONS[block % 2]:
+            a = ops.add(a, b)
+            b = ops.bitwise_xor(_rotate_left(b, bits), a)
+        a = ops.add(a, keys[(block + 1) % 3])
+        b = ops.add(ops.add(b, keys[(block + 2) % 3]), np.uint32(block + 1))
+    return a, b
+
+
+def fold(key, data0, data1=0):
+    """A new key [B] for the integers `data0`, `data1` (scalars, or [B] to give each row its own): independent of `key`."""
+    return threefry(key, (_uint32(data0), _uint32(data1)))
+
+
+def seed_keys(seeds):
+    """Keys [B] of integer seeds [B]."""
+    seeds = _uint32(seeds)
+    return fold((seeds, ops.zeros_like(seeds)), 0)
+
+
+def image_keys(images):
+    """Keys [B] of integer images [B, ...]: equal for equal pixels, independent otherwise.
+
+    A multilinear hash sum_d a_d x_d mod 2^32 (Carter and Wegman 1979) with two rows of fixed odd coefficients, then
+    one Threefry block. RandomState's stream is frozen by NumPy, so a key means the same image in every release.
+    """
+    size = int(np.prod(images.shape[1:]))
+    pixels = ops.add(_uint32(ops.reshape(images, (-1, size))), np.uint32(1))
+    coefficients = np.random.RandomState(1979).randint(0, 2**32, size=(2, size), dtype=np.uint32) | np.uint32(1)
+    return fold(tuple(ops.sum(ops.multiply(pixels, row), axis=-1) for row in coefficients), 0)
+
+
+def uniform(key, size, dtype="float32", bits=23):
+    """Uniform numbers [B, size] for a key [B], strictly between 0 and 1: (k + 1/2) 2^-bits, k in 0 .. 2^bits - 1."""
+    counter = np.arange((size + 1) // 2, dtype=np.uint32)[None]
+    words = threefry(tuple(word[:, None] for word in key), (counter, np.zeros_like(counter)))
+    words = ops.concatenate(words, axis=-1)[:, :size]  # [B, size]
+    # int32 on the way: the bits fit, and every backend converts int32 to float.
+    k = ops.cast(ops.right_shift(words, np.uint32(32 - bits)), "int32")
+    return (ops.cast(k, dtype) + 0.5) * 2.0**-bits
+
+
+def _uint32(x):
+    if isinstance(x, (int, np.integer)):
+        return np.asarray(int(x) % 2**32, np.uint32)
+    return ops.cast(x, "uint32")
