@@ -22,6 +22,7 @@ LEVELS = {
     "tfflows.layers": 1,
     "tfflows.prior": 1,
     "tfflows.distribution": 2,
+    "tfflows.check": 2,
     "tfflows.flow": 2,
     "tfflows.models": 3,
     "tfflows.datasets": 4,
