@@ -52,3 +52,10 @@ def save_png(path, images, num_values=256, columns=None):
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sample_images(flow, num=64, temperature=1.0, seed=0, label=None):
+    """Samples [num, H, W, C]; of a class-conditional flow all of class `label`, or the classes in turn."""
+    if flow.num_classes is not None and label is None:
+        label = np.arange(num) % flow.num_classes
+    return flow.sample(num, temperature=temperature, seed=seed, condition=label)

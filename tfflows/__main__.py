@@ -1,0 +1,7 @@
+"""`python -m tfflows` is the command `tfflows`."""
+
+import sys
+
+from tfflows.cli import main
+
+sys.exit(main())

@@ -1,0 +1,221 @@
+"""The command line. Only the commands that compute import TensorFlow, so that the others are instant."""
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from tfflows import store, zoo
+from tfflows.recipe import Recipe
+
+
+def main(argv=None):
+    """Run a command and return the exit code: 1 where training diverged, 2 for a wrong argument."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.command(arguments)
+    except KeyboardInterrupt:
+        print(
+            "\ntfflows: interrupted; `train` goes on with --resume after its last whole epoch",
+            file=sys.stderr,
+        )
+        return 130
+    except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
+        if arguments.debug:
+            raise
+        print(f"tfflows: {error}", file=sys.stderr)
+        return 1 if isinstance(error, ArithmeticError) else 2
+    return 0
+
+
+def _list(arguments):
+    names = zoo.list_models(arguments.pattern)
+    trained = set(zoo.list_models(arguments.pattern, trained=True))
+    if not names:
+        raise ValueError(f"no model matches {arguments.pattern!r}: `tfflows list` shows all")
+    width = max(map(len, names))
+    print(f"{'name':{width}}  bits/dim  description")
+    for name in names:
+        bits = f"{_metrics(store.resolve(name))['bits_per_dim']:8.3f}" if name in trained else f"{'-':>8}"
+        print(f"{name:{width}}  {bits}  {zoo.recipe(name).description}")
+
+
+def _show(arguments):
+    recipe = zoo.recipe(arguments.name)
+    print(recipe.to_toml())
+    if arguments.name not in zoo.list_models(trained=True):
+        print(f"# no trained weights: tfflows train {arguments.name}")
+        return
+    folder = zoo.artefact(arguments.name, arguments.version)
+    metrics = _metrics(folder)
+    print(f"# {folder}\n# test bits/dim {metrics['bits_per_dim']:.4f}, {metrics['protocol']}")
+
+
+def _train(arguments):
+    is_file = arguments.name.endswith(".toml")
+    recipe = Recipe.from_toml(Path(arguments.name)) if is_file else zoo.recipe(arguments.name)
+    given = {"epochs": arguments.epochs, "batch_size": arguments.batch_size}
+    changes = {key: value for key, value in given.items() if value is not None}
+    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, **changes))
+    _import_tensorflow()
+    from tfflows.train import fit
+
+    folder = fit(
+        recipe,
+        seed=arguments.seed,
+        limit=arguments.limit,
+        path=arguments.data,
+        output=arguments.output,
+        resume=arguments.resume,
+    )
+    metrics = _metrics(folder)
+    print(f"test bits/dim {metrics['bits_per_dim']:.4f}, {metrics['protocol']}\n{folder}")
+
+
+def _evaluate(arguments):
+    recipe = Recipe.from_toml(zoo.artefact(arguments.name, arguments.version) / "recipe.toml")
+    _import_tensorflow()
+    from tfflows import data
+    from tfflows.evaluate import evaluate
+
+    images = data.arrays(recipe.data, arguments.split, arguments.limit, arguments.data)
+    flow = zoo.load(arguments.name, arguments.version)
+    result = evaluate(flow, images, recipe.evaluation, arguments.batch_size)
+    source = data.version(recipe.data, arguments.data)
+    print(
+        f"{arguments.split} bits/dim {result['bits_per_dim']:.4f}, {result['protocol']}\n"
+        f"{result['importance_bits_per_dim']:.4f} by the importance-weighted bound of "
+        f"{result['num_importance_samples']} samples\n{result['num_images']:,} images of {source}"
+    )
+
+
+def _sample(arguments):
+    zoo.artefact(arguments.name, arguments.version)
+    _import_tensorflow()
+    from tfflows.visualize import sample_images, save_png
+
+    flow = zoo.load(arguments.name, arguments.version)
+    images = sample_images(flow, arguments.num, arguments.temperature, arguments.seed, arguments.label)
+    save_png(arguments.output, images, flow.num_values)
+    print(arguments.output)
+
+
+def _export(arguments):
+    artefact = zoo.artefact(arguments.name, arguments.version)
+
+    def write(folder):
+        shutil.copytree(artefact, folder, ignore=shutil.ignore_patterns(store.MANIFEST), dirs_exist_ok=True)
+        if not (folder / "saved_model.pb").exists():
+            _import_tensorflow()
+            from tfflows.export import export
+
+            export(zoo.load(arguments.name, arguments.version), folder)
+
+    print(store.publish(Path(arguments.folder) / arguments.name, write, int(artefact.name)))
+
+
+def _metrics(folder):
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def _import_tensorflow():
+    """Import TensorFlow without what its libraries print as they load; they obey no setting."""
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or importlib.util.find_spec("tensorflow") is None:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), 2)
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
+def _at_least(minimum, kind=int):
+    def parse(text):
+        value = kind(text)
+        if not minimum <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not a number of at least {minimum}")
+        return value
+
+    parse.__name__ = {int: "integer", float: "number"}[kind]  # argparse says "invalid integer value: 'x'"
+    return parse
+
+
+def _parser():
+    parser = _Parser(
+        prog="tfflows",
+        description="Normalizing flows for images: train the models of the zoo, evaluate, sample, export.",
+        epilog="example: tfflows train realnvp_digits && tfflows sample realnvp_digits --output digits.png",
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(command, description, example):
+        sub = commands.add_parser(
+            command.__name__[1:],
+            help=description,
+            description=f"{description}.",
+            epilog=f"example: {example}",
+        )
+        sub.set_defaults(command=command)
+        return sub
+
+    def add_trained(command, description, example):
+        sub = add(command, description, example)
+        sub.add_argument("name", metavar="NAME", help="a model, see `tfflows list`")
+        sub.add_argument(
+            "--version", type=_at_least(1), metavar="N", help="of the weights; default the highest"
+        )
+        return sub
+
+    def add_data(sub):
+        sub.add_argument("--limit", type=_at_least(1), metavar="N", help="use at most N images of a split")
+        sub.add_argument("--data", metavar="PATH", help="images to use instead: a folder or an .npz file")
+
+    sub = add(_list, "list the models of the zoo", "tfflows list 'realnvp_*'")
+    sub.add_argument("pattern", nargs="?", default="*", metavar="PATTERN", help="wildcard; default all")
+
+    add_trained(_show, "show the recipe of a model and its figures", "tfflows show realnvp_digits")
+
+    sub = add(
+        _train, "train a model and store its weights", "tfflows train realnvp_digits --epochs 20 --seed 1"
+    )
+    sub.add_argument("name", metavar="NAME", help="a model, see `tfflows list`, or a recipe.toml of your own")
+    sub.add_argument("--epochs", type=_at_least(1), metavar="N", help="default that of the recipe")
+    sub.add_argument("--batch-size", type=_at_least(1), metavar="N", help="default that of the recipe")
+    sub.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="default 0")
+    add_data(sub)
+    sub.add_argument("--output", metavar="DIR", help="where DIR/NAME/VERSION goes; default $TFFLOWS_HOME")
+    sub.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+
+    sub = add_trained(_evaluate, "measure the bits/dim of trained weights", "tfflows evaluate realnvp_digits")
+    sub.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default test")
+    sub.add_argument("--batch-size", type=_at_least(1), default=256, metavar="N", help="default 256")
+    add_data(sub)
+
+    sub = add_trained(
+        _sample, "draw samples as a PNG file", "tfflows sample realnvp_digits --num 16 --seed 1"
+    )
+    sub.add_argument("--num", type=_at_least(1), default=64, metavar="N", help="number of images, default 64")
+    sub.add_argument("--temperature", type=_at_least(0, float), default=1.0, metavar="T", help="default 1")
+    sub.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="default 0")
+    sub.add_argument("--label", type=_at_least(0), metavar="N", help="class, of a class-conditional model")
+    sub.add_argument("--output", default="samples.png", metavar="FILE", help="default samples.png")
+
+    sub = add_trained(
+        _export, "write a SavedModel for TensorFlow Serving", "tfflows export realnvp_digits models"
+    )
+    sub.add_argument("folder", metavar="DIR", help="DIR/NAME/VERSION is written")
+    return parser

@@ -1,0 +1,184 @@
+"""Training a recipe, from its data to published weights; a run that is stopped goes on exactly."""
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+
+import filelock
+import keras
+
+from tfflows import callbacks, data, store, zoo
+from tfflows.evaluate import evaluate
+from tfflows.optimizers import make_optimizer
+from tfflows.visualize import sample_images, save_png
+
+PACKAGES = ("tfflows", "keras", "numpy", "tensorflow", "tensorflow-probability", "tfp-nightly", "jax")
+
+
+def fit(recipe, *, seed=0, limit=None, path=None, output=None, resume=False):
+    """Train a recipe and publish the result as the next version of `<output>/<name>/`.
+
+    Published are the weights with the best validation bits/dim (their moving average, where the recipe has
+    one), the recipe, test metrics with the learning curve, samples, and the SavedModel where Keras runs on
+    TensorFlow. TensorBoard's logs go to `<output>/<name>/logs/<version>`, a checkpoint of each epoch to
+    `<output>/<name>/.training`. A run that was stopped goes on after its last whole epoch, to the same
+    weights as one that was not: noise and batches are functions of the seed and the step, and a checkpoint
+    has all else.
+
+    Args:
+        recipe: a `Recipe`.
+        seed: of the initial weights, the order of the images and the noise.
+        limit: use at most so many images of each split.
+        path: images to use in place of the recipe's data set, see `data.arrays`.
+        output: root of the versions; by default where `zoo.load` looks first.
+        resume: go on with the run that was stopped; where there is none, start one.
+
+    Returns:
+        The folder of the new version.
+
+    Raises:
+        callbacks.DivergedError: the loss became NaN or infinite.
+        store.StoreError: there is a run that was stopped and `resume` is not set, or one that was started
+            with other arguments, or one in another process.
+        datasets.DataError: the images cannot be had.
+    """
+    parent = Path(output or store.home()).expanduser() / store.check_name(recipe.name)
+    parent.mkdir(parents=True, exist_ok=True)
+    run = {"recipe": recipe.to_dict(), "seed": seed, "limit": limit, "path": path and os.path.abspath(path)}
+    run = json.loads(json.dumps(run))  # as a checkpoint gives it back
+    try:
+        lock = filelock.FileLock(parent / ".training.lock").acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise store.StoreError(f"another process is training in {parent}: wait until it ends") from error
+    with lock:
+        test = data.arrays(recipe.data, "test", limit, path)  # what is missing is missed before training
+        work, version = parent / ".training", max(store.versions(parent), default=0) + 1
+        averaged, history = _train(recipe, run, work, parent / "logs" / str(version), resume)
+        folder = _publish(recipe, run, averaged, test, history, parent, version)
+        shutil.rmtree(work)
+    return folder
+
+
+def _train(recipe, run, work, logs, resume):
+    """The flow with the best weights, and the history."""
+    checkpoint = _checkpoint_to_resume(work, run, resume)
+    if checkpoint is None:
+        for leftover in (work, logs):
+            shutil.rmtree(leftover, ignore_errors=True)
+    history = callbacks.read_progress(checkpoint)[1] if checkpoint else []
+    train, seed, images = recipe.train, run["seed"], {"limit": run["limit"], "path": run["path"]}
+    first_epoch = len(history)
+    batches, steps_per_epoch = data.training_batches(
+        recipe.data, train.batch_size, seed, first_epoch=first_epoch, **images
+    )
+    validation = data.batches(recipe.data, "validation", train.batch_size, **images)
+
+    keras.utils.set_random_seed(seed)
+    flow, averaged = zoo.build(recipe, seed), zoo.build(recipe, seed)
+    flow.compile(make_optimizer(train, steps_per_epoch), jit_compile=train.jit_compile)
+    flow.optimizer.build(flow.trainable_variables)
+    averaged.compile(None, jit_compile=False)
+    after_epoch = [callbacks.Checkpoints(work, run, history, averaged, validation)]
+    if importlib.util.find_spec("tensorflow"):
+        after_epoch.append(callbacks.Summaries(logs, averaged))
+    if checkpoint:
+        callbacks.restore(checkpoint, flow)
+    print(
+        f"{recipe.name}: {flow.count_params():,} weights, {steps_per_epoch} steps an epoch, "
+        f"epochs {first_epoch + 1} to {train.epochs} on {_device()}; tensorboard --logdir {logs}",
+        flush=True,
+    )
+    if first_epoch < train.epochs:
+        flow.fit(
+            batches,
+            initial_epoch=first_epoch,
+            epochs=train.epochs,
+            steps_per_epoch=steps_per_epoch,
+            shuffle=False,
+            callbacks=after_epoch,
+        )
+    averaged.load_weights(callbacks.last_checkpoint(work) / "best.weights.h5")
+    return averaged, history
+
+
+def _publish(recipe, run, flow, test, history, parent, version):
+    best = min(history, key=lambda epoch: epoch["val_bits_per_dim"])
+    metrics = {
+        "name": recipe.name,
+        **evaluate(flow, test, recipe.evaluation, recipe.train.batch_size),
+        "split": recipe.data.test,
+        "data": data.version(recipe.data, run["path"]),
+        "seed": run["seed"],
+        "limit": run["limit"],
+        "num_parameters": flow.count_params(),
+        "best_epoch": best["epoch"],
+        "validation_bits_per_dim": best["val_bits_per_dim"],
+        "seconds": round(sum(epoch["seconds"] for epoch in history), 1),
+        "device": _device(),
+        "versions": _versions(),
+        "history": history,
+    }
+
+    def write(folder):
+        (folder / "recipe.toml").write_text(recipe.to_toml(), "utf-8")
+        (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+        flow.save_weights(folder / "model.weights.h5")
+        save_png(folder / "samples.png", sample_images(flow), flow.num_values)
+        if keras.backend.backend() == "tensorflow":
+            from tfflows.export import export
+
+            export(flow, folder)
+
+    return store.publish(parent, write, version)
+
+
+def _checkpoint_to_resume(work, run, resume):
+    """The checkpoint to go on from, or None to start; StoreError where it is not what the arguments say."""
+    checkpoint = callbacks.last_checkpoint(work)
+    if checkpoint is None:
+        return None
+    store.verify(checkpoint)
+    stopped, remedy = f"a run stopped after epoch {checkpoint.name}", f"or delete {work} to start again"
+    if not resume:
+        raise store.StoreError(f"{stopped}: go on with --resume, {remedy}")
+    started, given = _flatten(callbacks.read_progress(checkpoint)[0]), _flatten(run)
+    for key in sorted(started.keys() | given.keys()):
+        if started.get(key) != given.get(key):
+            raise store.StoreError(
+                f"{stopped} that was started with {key} = {started.get(key)!r}, not {given.get(key)!r}: "
+                f"go on with the same arguments, {remedy}"
+            )
+    return checkpoint
+
+
+def _flatten(tree, path=()):
+    """{"recipe.train.epochs": 5, ...} from nested dicts."""
+    if not isinstance(tree, dict):
+        return {".".join(path): tree}
+    return {key: leaf for name, sub in tree.items() for key, leaf in _flatten(sub, (*path, name)).items()}
+
+
+def _device():
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    else:
+        import jax
+
+        names = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    return ", ".join(names) or f"CPU, {os.cpu_count()} cores"
+
+
+def _versions():
+    versions = {"python": platform.python_version(), "backend": keras.backend.backend()}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
