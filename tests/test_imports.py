@@ -19,6 +19,7 @@ LEVELS = {
     "tfflows.noise": 1,
     "tfflows.inputs": 1,
     "tfflows.nets": 1,
+    "tfflows.nets_glow": 1,
     "tfflows.layers": 1,
     "tfflows.prior": 1,
     "tfflows.distribution": 2,

@@ -1,22 +1,27 @@
 """Flow layers: invertible maps with log-determinants. `base.py` states their contract."""
 
+from tfflows.layers.actnorm import ActNorm
 from tfflows.layers.base import BijectorLayer, FlowLayer
 from tfflows.layers.batchnorm import BatchNorm
 from tfflows.layers.compose import Chain, Multiscale
+from tfflows.layers.conv1x1 import Conv1x1
 from tfflows.layers.coupling import Coupling
 from tfflows.layers.dequantize import UniformDequantizer
 from tfflows.layers.permute import Permute
 from tfflows.layers.rescale import Logit, Rescale
-from tfflows.layers.scale import DiagonalScale
+from tfflows.layers.scale import ChannelAffine, DiagonalScale
 from tfflows.layers.squeeze import Flatten, Squeeze
 from tfflows.layers.transformers import Additive, Affine, Transformer
 
 __all__ = [
+    "ActNorm",
     "Additive",
     "Affine",
     "BatchNorm",
     "BijectorLayer",
     "Chain",
+    "ChannelAffine",
+    "Conv1x1",
     "Coupling",
     "DiagonalScale",
     "Flatten",

@@ -4,7 +4,8 @@ import keras
 from keras import ops
 
 from tfflows._backend import tfb
-from tfflows.layers.base import BijectorLayer
+from tfflows.layers.base import BijectorLayer, FlowLayer, sum_event
+from tfflows.layers.coupling import spread
 
 
 @keras.saving.register_keras_serializable("tfflows")
@@ -22,3 +23,48 @@ class DiagonalScale(BijectorLayer):
 
     def bijector(self):
         return tfb.Scale(log_scale=ops.convert_to_tensor(self.log_scale))
+
+
+@keras.saving.register_keras_serializable("tfflows")
+class ChannelAffine(FlowLayer):
+    """A learned scale and shift for each channel, which may depend on the condition.
+
+        x = exp(log_scale) z + shift,   (shift, log_scale) = bias + condition kernel
+
+    x, z [B, ..., C], condition [B, N]. With z standard normal, x is normal with a learned mean and variance
+    for each channel (and class, for a one-hot condition), as at Glow's top level. Starts as the identity.
+
+    Arguments: `condition_size`, N, or 0.
+
+    Reference: Kingma and Dhariwal 2018, arXiv 1807.03039, released code (`learntop`, `ycond`).
+    """
+
+    def __init__(self, condition_size=0, **kwargs):
+        super().__init__(**kwargs)
+        self.condition_size = condition_size
+
+    def build(self, input_shape):
+        outputs = 2 * input_shape[-1]
+        self.bias = self.add_weight(shape=(outputs,), initializer="zeros", name="bias")
+        if self.condition_size:
+            shape = (self.condition_size, outputs)
+            self.kernel = self.add_weight(shape=shape, initializer="zeros", name="kernel")
+
+    def forward_and_log_det(self, z, condition=None, training=False):
+        shift, log_scale = self._parameters(z, condition)
+        return ops.exp(log_scale) * z + shift, sum_event(log_scale)
+
+    def inverse_and_log_det(self, x, condition=None, training=False):
+        shift, log_scale = self._parameters(x, condition)
+        return ops.exp(-log_scale) * (x - shift), -sum_event(log_scale)
+
+    def _parameters(self, x, condition):
+        """shift and log_scale, both of the shape of x."""
+        parameters = ops.convert_to_tensor(self.bias)
+        if self.condition_size:
+            parameters = parameters + ops.tensordot(spread(condition, x), self.kernel, axes=1)
+        parameters = ops.broadcast_to(parameters, (*ops.shape(x)[:-1], self.bias.shape[0]))
+        return ops.split(parameters, 2, axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "condition_size": self.condition_size}

@@ -1,0 +1,99 @@
+"""Invertible 1x1 convolution."""
+
+import keras
+import numpy as np
+import scipy.linalg
+from keras import ops
+
+from tfflows.layers.base import FlowLayer, per_example
+
+
+@keras.saving.register_keras_serializable("tfflows")
+class Conv1x1(FlowLayer):
+    """Mixes the channels of each pixel by one matrix: z = W x, so x = W^-1 z (Glow, equation 9).
+
+        log|det dz/dx| = (number of pixels) log|det W|
+
+    x, z [B, ..., C]; W [C, C] starts as a random rotation. What is needed of W, its inverse and determinant
+    is formed once per call, not per pixel. With `lu`, W = P L (U + diag(sign exp(log_diagonal)))
+    (equation 10), where the permutation P and the signs stay fixed, L is unit lower and U strictly upper
+    triangular: W can then never become singular. Without it W is free, the default of the released code, and
+    log|det W| comes from its QR decomposition, which every backend and XLA have.
+
+    Arguments: `lu`; `seed` of the rotation.
+
+    Reference: Kingma and Dhariwal 2018, "Glow: generative flow with invertible 1x1 convolutions", arXiv
+    1807.03039, section 3.2.
+    """
+
+    def __init__(self, lu=False, seed=0, **kwargs):
+        super().__init__(**kwargs)
+        self.lu, self.seed = lu, seed
+
+    def build(self, input_shape):
+        size = input_shape[-1]
+        rotation = random_rotation(size, self.seed)
+
+        def weight(name, value, **options):
+            def initializer(shape, dtype):
+                return ops.cast(value, dtype)
+
+            return self.add_weight(shape=value.shape, initializer=initializer, name=name, **options)
+
+        if not self.lu:
+            self.matrix = weight("matrix", rotation)
+            return
+        order, lower, upper = scipy.linalg.lu(rotation, p_indices=True)
+        diagonal = np.diag(upper)
+        # Fixed, and yet saved: another machine's rounding may choose other pivots than those of L and U.
+        self.order = weight("order", order, trainable=False, dtype="int32")
+        self.sign = weight("sign", np.sign(diagonal), trainable=False, dtype="int32")
+        self.lower = weight("lower", np.tril(lower, -1))
+        self.upper = weight("upper", np.triu(upper, 1))
+        self.log_diagonal = weight("log_diagonal", np.log(np.abs(diagonal)))
+
+    def forward_and_log_det(self, z, condition=None, training=False):
+        if self.lu:
+            lower, upper = self._triangles()
+            unpermuted = ops.solve_triangular(lower, ops.transpose(self._permutation()), lower=True)
+            inverse = ops.solve_triangular(upper, unpermuted)
+        else:
+            inverse = ops.inv(ops.convert_to_tensor(self.matrix))
+        return self._apply(inverse, -self._log_abs_det(), z)
+
+    def inverse_and_log_det(self, x, condition=None, training=False):
+        if self.lu:
+            lower, upper = self._triangles()
+            matrix = ops.matmul(self._permutation(), ops.matmul(lower, upper))
+        else:
+            matrix = ops.convert_to_tensor(self.matrix)
+        return self._apply(matrix, self._log_abs_det(), x)
+
+    def _permutation(self):
+        return ops.one_hot(self.order, self.order.shape[0], dtype=self.dtype)
+
+    def _triangles(self):
+        eye = np.eye(self.order.shape[0], dtype=self.dtype)
+        diagonal = ops.cast(self.sign, self.dtype) * ops.exp(self.log_diagonal)
+        return ops.tril(self.lower, -1) + eye, ops.triu(self.upper, 1) + eye * diagonal
+
+    def _log_abs_det(self):
+        if self.lu:
+            return ops.sum(self.log_diagonal)
+        _, triangle = ops.qr(ops.convert_to_tensor(self.matrix))
+        return ops.sum(ops.log(ops.abs(ops.diagonal(triangle))))
+
+    def _apply(self, matrix, log_abs_det, x):
+        pixels = int(np.prod(x.shape[1:-1]))
+        return ops.tensordot(x, matrix, axes=[[-1], [1]]), per_example(pixels * log_abs_det, x)
+
+    def get_config(self):
+        return {**super().get_config(), "lu": self.lu, "seed": self.seed}
+
+
+def random_rotation(size, seed):
+    """A uniformly distributed rotation [size, size], determinant 1; the same for a seed in every release."""
+    q, r = np.linalg.qr(np.random.RandomState(seed).randn(size, size))
+    q = q * np.sign(np.diag(r))  # the decomposition's signs are a convention, not random
+    q[:, 0] *= np.sign(np.linalg.det(q))
+    return q

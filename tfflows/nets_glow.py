@@ -1,0 +1,90 @@
+"""Glow's conditioners: the convolution that starts at zero and the network that ends with it."""
+
+import keras
+from keras import ops
+
+from tfflows._backend import flow_dtype
+from tfflows.layers.actnorm import ActNorm
+from tfflows.nets import Conditioner
+
+
+@keras.saving.register_keras_serializable("tfflows")
+class ZeroConv2D(Conditioner):
+    """A 3x3 convolution that starts at zero: (K * x + b) exp(3 log_scale), a log_scale for each output.
+
+    [B, H, W, C] -> [B, H, W, outputs], float32 at least. The factor 3 is the released code's: the scale then
+    learns faster than the kernel.
+
+    Reference: Kingma and Dhariwal 2018, arXiv 1807.03039, section 3.3 and released code.
+    """
+
+    FACTOR = 3.0
+
+    def __init__(self, outputs=None, **kwargs):
+        kwargs.setdefault("dtype", flow_dtype())
+        super().__init__(outputs, **kwargs)
+
+    def build(self, input_shape):
+        shape = (3, 3, input_shape[-1], self.outputs)
+        self.kernel = self.add_weight(shape=shape, initializer="zeros", name="kernel")
+        self.bias = self.add_weight(shape=(self.outputs,), initializer="zeros", name="bias")
+        self.log_scale = self.add_weight(shape=(self.outputs,), initializer="zeros", name="log_scale")
+
+    def call(self, x):
+        x = ops.conv(x, ops.convert_to_tensor(self.kernel), padding="same") + self.bias
+        return x * ops.exp(self.FACTOR * self.log_scale)
+
+
+@keras.saving.register_keras_serializable("tfflows")
+class GlowConvNet(Conditioner):
+    """conv3x3 - actnorm - ReLU - conv1x1 - actnorm - ReLU - zero convolution; `width` channels inside.
+
+    [B, H, W, C] -> [B, H, W, outputs]. `initialize` sets the actnorms from one batch, as in the flow itself;
+    they are why the first two convolutions have no bias. Images are padded with zeros; the released code adds
+    a channel that marks the border, of which the paper says nothing.
+
+    Arguments: `width`; `dropout`, a rate before the zero convolution (0 in the paper).
+
+    Reference: Kingma and Dhariwal 2018, arXiv 1807.03039, section 3.3 and released code.
+    """
+
+    data_dependent = True
+
+    def __init__(self, width=512, outputs=None, dropout=0.0, **kwargs):
+        super().__init__(outputs, **kwargs)
+        self.width, self.dropout = width, dropout
+
+    def build(self, input_shape):
+        def conv(kernel_size):
+            options = {"padding": "same", "use_bias": False, "dtype": self.dtype_policy}
+            normal = keras.initializers.RandomNormal(stddev=0.05)
+            return keras.layers.Conv2D(self.width, kernel_size, kernel_initializer=normal, **options)
+
+        self.hidden = [(conv(3), ActNorm()), (conv(1), ActNorm())]
+        self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.last = ZeroConv2D(self.outputs)
+        shape = input_shape
+        for convolution, actnorm in self.hidden:
+            convolution.build(shape)
+            shape = (*input_shape[:-1], self.width)
+            actnorm.build(shape)
+        self.drop.build(shape)
+        self.last.build(shape)
+
+    def call(self, x, training=False):
+        return self._run(x, training)
+
+    def initialize(self, x):
+        self._run(x, initialize=True)
+
+    def _run(self, h, training=False, initialize=False):
+        for convolution, actnorm in self.hidden:
+            h = ops.cast(convolution(h), actnorm.dtype)
+            if initialize:
+                actnorm.initialize(h)
+            h, _ = actnorm(h)
+            h = ops.relu(h)
+        return self.last(self.drop(h, training=training))
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width, "dropout": self.dropout}
