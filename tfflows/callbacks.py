@@ -86,7 +86,7 @@ class Checkpoints(keras.callbacks.Callback):
         previous = last_checkpoint(self.folder)
 
         def write(folder):
-            state = {str(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(_variables(self.model))}
+            state = {str(i): v.numpy() for i, v in enumerate(_variables(self.model))}
             np.savez(folder / "state.npz", **state)
             progress = {"run": self.run, "history": self.history}
             (folder / "progress.json").write_text(json.dumps(progress, indent=1) + "\n")

@@ -1,0 +1,65 @@
+"""A store of the tests' own, with one small model trained in it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+TINY = """
+name = "tiny"
+description = "A small RealNVP with all that a resumed run has to restore."
+
+[data]
+dataset = "digits"
+shape = [8, 8, 1]
+num_values = 17
+source_values = 17
+flip = true
+
+[model]
+family = "realnvp"
+
+[model.arguments]
+num_levels = 1
+num_blocks = 1
+filters = 4
+dropout = 0.1
+
+[train]
+epochs = 4
+batch_size = 32
+schedule = "cosine"
+warmup_epochs = 0.5
+clip_norm = 100.0
+ema = 0.9
+
+[evaluation]
+num_draws = 3
+num_importance_samples = 2
+"""
+LIMIT = 96
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory):
+    """The store of this session, in place of the user's."""
+    folder = tmp_path_factory.mktemp("home")
+    os.environ["TFFLOWS_HOME"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tmp_path_factory):
+    """The path of a recipe."""
+    path = tmp_path_factory.mktemp("recipes") / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(home, tiny_recipe) -> Path:
+    """The folder of version 1 of `tiny`, trained without interruption."""
+    from tfflows.recipe import Recipe
+    from tfflows.train import fit
+
+    return fit(Recipe.from_toml(tiny_recipe), seed=3, limit=LIMIT)

@@ -1,0 +1,159 @@
+"""Training: a run that is killed and resumed ends where one that was not ends; one that diverges says so."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from conftest import LIMIT
+
+from tfflows import callbacks, data, store, zoo
+from tfflows.cli import main
+from tfflows.optimizers import Schedule, make_optimizer
+from tfflows.recipe import Recipe
+from tfflows.train import fit
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def read_weights(folder):
+    values = {}
+
+    def visit(name, node):
+        if isinstance(node, h5py.Dataset):
+            values[name] = node[()]
+
+    with h5py.File(folder / "model.weights.h5") as file:
+        file.visititems(visit)
+    return values
+
+
+def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(trained, tiny_recipe, tmp_path):
+    recipe, work = Recipe.from_toml(tiny_recipe), tmp_path / "tiny" / ".training"
+    arguments = {"seed": 3, "limit": LIMIT, "output": tmp_path}
+    options = ["--seed", "3", "--limit", str(LIMIT), "--output", str(tmp_path)]
+    command = [sys.executable, "-m", "tfflows", "train", str(tiny_recipe), *options]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    while not store.versions(work):
+        assert process.poll() is None
+        time.sleep(0.01)
+    with pytest.raises(store.StoreError, match="another process is training"):
+        fit(recipe, **arguments)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    stopped_after = max(store.versions(work))
+    assert stopped_after < recipe.train.epochs
+    assert store.versions(tmp_path / "tiny") == []
+
+    with pytest.raises(store.StoreError, match=f"stopped after epoch {stopped_after}: go on with --resume"):
+        fit(recipe, **arguments)
+    with pytest.raises(store.StoreError, match="started with seed = 3, not 4"):
+        fit(recipe, **{**arguments, "seed": 4}, resume=True)
+    longer = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, epochs=9))
+    with pytest.raises(store.StoreError, match=r"recipe\.train\.epochs = 4, not 9"):
+        fit(longer, **arguments, resume=True)
+
+    resumed = fit(recipe, **arguments, resume=True)
+    expected, actual = read_weights(trained), read_weights(resumed)
+    assert expected.keys() == actual.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(value, actual[name], err_msg=name)
+    expected, actual = (json.loads((folder / "metrics.json").read_text()) for folder in (trained, resumed))
+    for metrics in (expected, actual):
+        del metrics["seconds"]
+        for epoch in metrics["history"]:
+            del epoch["seconds"]
+    assert actual == expected
+    assert not work.exists()
+
+
+def test_an_artefact_is_complete_and_says_how_it_was_made(trained, tiny_recipe):
+    store.verify(trained)
+    files = {path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()}
+    assert files >= {"recipe.toml", "metrics.json", "model.weights.h5", "samples.png", "manifest.json"}
+    assert Recipe.from_toml(trained / "recipe.toml") == Recipe.from_toml(tiny_recipe)
+    assert not any("optimizer" in name for name in read_weights(trained))
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert metrics["bits_per_dim"] == pytest.approx(np.mean(metrics["draws"]))
+    assert len(set(metrics["draws"])) == 3
+    assert metrics["importance_bits_per_dim"] < metrics["bits_per_dim"]
+    assert metrics["validation_bits_per_dim"] == min(e["val_bits_per_dim"] for e in metrics["history"])
+    assert [epoch["epoch"] for epoch in metrics["history"]] == [1, 2, 3, 4]
+    assert metrics["data"] == "digits/1.0.0"
+    assert metrics["num_images"] == metrics["limit"] == LIMIT
+
+
+def test_training_lowers_the_bits_and_the_averages_are_what_is_published(trained):
+    metrics = json.loads((trained / "metrics.json").read_text())
+    bits = [epoch["val_bits_per_dim"] for epoch in metrics["history"]]
+    assert bits[-1] < bits[0]
+    flow = zoo.load("tiny")
+    validation = data.batches(zoo.recipe("tiny").data, "validation", 32, LIMIT)
+    measured = flow.evaluate(validation, verbose=0, return_dict=True)["bits_per_dim"]
+    assert measured == pytest.approx(metrics["validation_bits_per_dim"], rel=1e-6)
+
+
+def test_a_run_that_diverges_exits_1_with_one_sentence(tiny_recipe, tmp_path, capsys):
+    text = (
+        tiny_recipe.read_text().replace("ema = 0.9", "learning_rate = 1e25").replace("clip_norm = 100.0", "")
+    )
+    recipe = tmp_path / "hot.toml"
+    recipe.write_text(text)
+    assert main(["train", str(recipe), "--limit", "64", "--output", str(tmp_path)]) == 1
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert error[0].startswith("tfflows: training diverged: the ")
+    assert store.versions(tmp_path / "tiny") == []
+
+
+class Poison(keras.callbacks.Callback):
+    """Makes a weight NaN at the start of an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            weight = self.model.trainable_variables[0]
+            weight.assign(weight * np.nan)
+
+
+def test_divergence_keeps_the_last_good_checkpoint(tiny_recipe, tmp_path):
+    recipe = Recipe.from_toml(tiny_recipe)
+    batches, steps = data.training_batches(recipe.data, 32, seed=0, limit=LIMIT)
+    flow, averaged = zoo.build(recipe), zoo.build(recipe)
+    flow.compile(make_optimizer(recipe.train, steps))
+    averaged.compile(None)
+    validation = data.batches(recipe.data, "validation", 32, LIMIT)
+    checkpoints = callbacks.Checkpoints(tmp_path, {}, [], averaged, validation)
+    with pytest.raises(callbacks.DivergedError, match=f"of epoch 3 is nan.*{tmp_path}/2"):
+        flow.fit(
+            batches,
+            epochs=4,
+            steps_per_epoch=steps,
+            shuffle=False,
+            verbose=0,
+            callbacks=[Poison(2), checkpoints],
+        )
+    assert store.versions(tmp_path) == [2]
+    store.verify(tmp_path / "2")
+    callbacks.restore(tmp_path / "2", flow)
+    assert all(np.isfinite(value).all() for value in flow.get_weights())
+    assert int(flow.optimizer.iterations) == 2 * steps
+
+
+def test_schedule_rises_linearly_then_follows_a_cosine():
+    schedule = Schedule(2.0, warmup_steps=10, total_steps=100)
+    assert float(schedule(0)) == pytest.approx(0.2)
+    assert float(schedule(4)) == pytest.approx(1.0 * (1 + np.cos(np.pi * 0.04)) / 2)
+    assert float(schedule(50)) == pytest.approx(1.0)
+    assert float(schedule(100)) == float(schedule(150)) == pytest.approx(0.0, abs=1e-6)
+    assert float(Schedule(2.0)(10**6)) == 2.0
