@@ -1,6 +1,21 @@
 """tfflows: normalizing flows for images, as Keras models on TensorFlow Probability bijectors."""
 
-from tfflows import layers, models, nets, zoo
-from tfflows.flow import Flow
+import importlib
 
-__all__ = ["Flow", "layers", "models", "nets", "zoo"]
+_MODULES = ("layers", "models", "nets", "zoo")
+_NAMES = {"Flow": "tfflows.flow", "check_flow_layer": "tfflows.check"}
+
+__all__ = [*_MODULES, *_NAMES]
+
+
+def __getattr__(name):
+    # On first use, so that the command line can print its help without importing TensorFlow.
+    if name in _MODULES:
+        return importlib.import_module(f"tfflows.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'tfflows' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

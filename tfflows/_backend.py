@@ -41,3 +41,36 @@ def num_replicas():
     if keras.backend.backend() == "tensorflow":
         return tf.distribute.get_strategy().num_replicas_in_sync
     return 1
+
+
+def gradients(loss, weights):
+    """The gradients of the scalar `loss()` for a list of Keras weights."""
+    if keras.backend.backend() == "tensorflow":
+        with tf.GradientTape() as tape:
+            value = loss()
+        return tape.gradient(value, [weight.value for weight in weights])
+
+    def stateless(values):
+        with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
+            return loss()
+
+    return jax.grad(stateless)([weight.value for weight in weights])
+
+
+def batch_jacobian(function, x):
+    """d function(x)[b] / d x[b] for each row b: [B, *output_shape, *x_shape]."""
+    if keras.backend.backend() == "tensorflow":
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        return tape.batch_jacobian(y, x)
+    return jax.vmap(jax.jacrev(lambda row: function(row[None])[0]))(x)
+
+
+def fresh(x):
+    """x as a new object, which TFP's cache has not seen.
+
+    TFP remembers results for the same input object and equal parameters, and a `tf.Variable` equals itself whatever it
+    holds: run eagerly, a bijector would return a value from before the last update, or one without a gradient.
+    """
+    return tf.identity(x) if keras.backend.backend() == "tensorflow" else x

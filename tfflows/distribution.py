@@ -1,5 +1,6 @@
 """A flow as a TFP distribution."""
 
+import numpy as np
 from keras import ops
 
 from tfflows import inputs, noise
@@ -14,11 +15,13 @@ class FlowDistribution(tfd.Distribution):
     """
 
     def __init__(self, flow, condition=None, name="FlowDistribution"):
-        parameters = {"flow": flow, "condition": condition, "name": name}
+        parameters = dict(locals())
         self._flow = flow
         self._condition = inputs.check_condition(flow, condition, 1)
+        # Its shape properties are this distribution's, in the types of the backend's TFP.
+        self._shapes = tfd.Sample(tfd.Normal(np.zeros((), flow.dtype), 1.0), flow.event_shape)
         super().__init__(
-            dtype=getattr(ops.zeros((), flow.dtype), "dtype"),
+            dtype=self._shapes.dtype,
             reparameterization_type=tfd.FULLY_REPARAMETERIZED,
             validate_args=False,
             allow_nan_stats=True,
@@ -27,19 +30,28 @@ class FlowDistribution(tfd.Distribution):
         )
 
     def _event_shape(self):
-        return tfp.tf2jax.TensorShape(self._flow.event_shape)
+        return self._shapes.event_shape
 
     def _event_shape_tensor(self):
-        return ops.convert_to_tensor(self._flow.event_shape, "int32")
+        return self._shapes.event_shape_tensor()
+
+    def _batch_shape(self):
+        return self._shapes.batch_shape
+
+    def _batch_shape_tensor(self):
+        return self._shapes.batch_shape_tensor()
 
     def _log_prob(self, x):
         shape = self._flow.event_shape
-        batch = ops.shape(x)[: len(x.shape) - len(shape)]
         flat = ops.reshape(x, (-1, *shape))
-        return ops.reshape(self._flow._density(flat, self._rows(ops.shape(flat)[0])), batch)
+        log_prob = self._flow._density(flat, self._rows(ops.shape(flat)[0]))
+        return ops.reshape(log_prob, ops.shape(x)[: len(x.shape) - len(shape)])
 
     def _sample_n(self, n, seed=None):
-        uniforms = noise.uniform(_keys(n, seed), self._flow.prior.num_uniforms, self._flow.dtype)
+        words = tfp.random.sanitize_seed(seed)
+        first, second = (ops.broadcast_to(ops.cast(words[i], "uint32"), (n,)) for i in range(2))
+        keys = noise.fold((first, second), ops.arange(n, dtype="int32"))
+        uniforms = noise.uniform(keys, self._flow.prior.num_uniforms, self._flow.dtype)
         z = self._flow.prior.sample(uniforms, ops.ones((n,), self._flow.dtype))
         return self._flow._generate(z, self._rows(n))
 
@@ -47,9 +59,3 @@ class FlowDistribution(tfd.Distribution):
         if self._condition is None:
             return None
         return ops.broadcast_to(self._condition, (n, self._condition.shape[-1]))
-
-
-def _keys(n, seed):
-    """Keys [n] from a seed of TFP: two 32-bit words."""
-    words = tfp.random.sanitize_seed(seed)
-    return words

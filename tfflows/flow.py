@@ -124,9 +124,7 @@ class Flow(keras.Model):
         return self._density(x, condition, training) - log_q
 
     def _density(self, x, condition=None, training=False):
-        z, log_det = self.transform.inverse_and_log_det(
-            ops.cast(x, self.dtype), condition=condition, training=training
-        )
+        z, log_det = self.transform.inverse_and_log_det(ops.cast(x, self.dtype), condition=condition, training=training)
         return self.prior.log_prob(z) + log_det
 
     def _training_draw(self):
@@ -188,6 +186,13 @@ class Flow(keras.Model):
             return x
         return ops.cast(ops.clip(ops.floor(x), 0, self.num_values - 1), "uint8" if self.num_values <= 256 else "int32")
 
+    def class_posterior(self, x):
+        """p(y | x) [B, num_classes] by Bayes's rule with equal priors, for class-conditional flows."""
+        if self.num_classes is None:
+            raise ValueError("class_posterior needs a class-conditional flow: build it with num_classes.")
+        log_prob = ops.stack([self.log_prob(x, label) for label in range(self.num_classes)], axis=-1)
+        return ops.softmax(log_prob, axis=-1)
+
     def as_distribution(self, condition=None):
         """The density over real-valued x as a `tfd.Distribution`, for use with TFP; no dequantization."""
         from tfflows.distribution import FlowDistribution
@@ -213,7 +218,10 @@ class Flow(keras.Model):
         again.
         """
         x, condition = inputs.split(self, inputs.first_batch(data))
-        x, condition = ops.convert_to_tensor(x), None if condition is None else ops.convert_to_tensor(condition)
+        x, condition = (
+            ops.convert_to_tensor(x),
+            None if condition is None else ops.convert_to_tensor(condition),
+        )
         if self.dequantizer is not None:
             if hasattr(self.dequantizer, "initialize"):
                 self.dequantizer.initialize(x)
@@ -225,23 +233,31 @@ class Flow(keras.Model):
     def data_dependent(self):
         return self.transform.data_dependent or getattr(self.dequantizer, "data_dependent", False)
 
-    def fit(self, x=None, y=None, *args, **kwargs):
-        """Keras's `fit`, on images alone."""
-        x = inputs.prepare(self, x, y)
+    def fit(self, x=None, y=None, validation_data=None, **kwargs):
+        """Keras's `fit`, on images alone; its other arguments go by name."""
+        x, y = inputs.prepare(self, x, y), inputs.placeholder(kwargs)
+        if isinstance(validation_data, tuple):
+            weighted = {"sample_weight": validation_data[2]} if len(validation_data) == 3 else {}
+            y_val = inputs.placeholder(weighted)
+            validation_data = (inputs.prepare(self, *validation_data[:2]), y_val, *validation_data[2:])
+        elif validation_data is not None:
+            validation_data = inputs.prepare(self, validation_data)
+        if not inputs.is_array(x):
+            kwargs.setdefault("shuffle", False)  # the data set's own affair; Keras warns of its own default
         if self.data_dependent and not int(self.adapted):
             self.adapt(x)
         if getattr(self, "optimizer", None) is not None and not self.optimizer.built:
             # Inside the first trace, creating the optimizer's variables costs a second trace.
             self.optimizer.build(self.trainable_variables)
-        return super().fit(x, None, *args, **kwargs)
+        return super().fit(x, y, validation_data=validation_data, **kwargs)
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
+    def evaluate(self, x=None, y=None, **kwargs):
         """Keras's `evaluate`, on images alone: the loss and `bits_per_dim`, with noise fixed by each image."""
-        return super().evaluate(inputs.prepare(self, x, y), None, *args, **kwargs)
+        return super().evaluate(inputs.prepare(self, x, y), inputs.placeholder(kwargs), **kwargs)
 
-    def predict(self, x, *args, **kwargs):
+    def predict(self, x, **kwargs):
         """Keras's `predict`: log_prob [N]."""
-        return super().predict(inputs.prepare(self, x), *args, **kwargs)
+        return super().predict(inputs.prepare(self, x), **kwargs)
 
     # Serialisation ----------------------------------------------------------------------------------------------
 

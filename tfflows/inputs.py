@@ -26,7 +26,9 @@ def split(flow, batch):
 def check(flow, x, condition=None, dequantize=True):
     """(x, condition) as tensors, for the methods that take them apart from `fit`'s data."""
     if isinstance(x, dict):
-        x, given = x.get("image"), x.get("condition" if flow.condition_size else "label")
+        if "image" not in x:
+            raise ValueError(f"A flow reads the key 'image' of a dict and this one has {sorted(x)}.")
+        x, given = x["image"], x.get("condition" if flow.condition_size else "label")
         condition = given if condition is None and _is_conditional(flow) else condition
     if not ops.is_tensor(x):
         x = np.asarray(x)
@@ -98,14 +100,22 @@ def prepare(flow, data, y=None):
             _refuse_y(flow)
             return data.map(lambda x, y: select(x))
         return data.map(lambda x, y, weight: (select(x), y, weight))
-    if isinstance(data, dict):
-        x, condition = check(flow, data)
-        return {**select(data), "image": _to_array(data["image"])}
-    if isinstance(data, (np.ndarray, list)) or ops.is_tensor(data):
-        data = _to_array(data)
-        if not _is_conditional(flow):
-            check(flow, data)
+    if is_array(data):
+        check(flow, data)
+        return {key: _to_array(value) for key, value in select(data).items()} if isinstance(data, dict) else data
     return data
+
+
+def is_array(data):
+    """Whether `data` is all of the data at once: an array, a tensor or a dict of them."""
+    return isinstance(data, (np.ndarray, dict)) or ops.is_tensor(data)
+
+
+def placeholder(kwargs):
+    """A y that nobody reads where there are sample weights: Keras drops the weights of data without y."""
+    if kwargs.get("sample_weight") is None:
+        return None
+    return np.zeros(len(kwargs["sample_weight"]), "float32")
 
 
 def first_batch(data):
@@ -119,7 +129,9 @@ def first_batch(data):
     if hasattr(data, "take"):
         for batch in data.take(1):
             return _numpy(batch)
-        raise ValueError("The data set is empty: a flow with data-dependent layers is initialised from its first batch.")
+        raise ValueError(
+            "The data set is empty: a flow with data-dependent layers is initialised from its first batch."
+        )
     raise ValueError(
         f"A flow with data-dependent layers cannot be initialised from a {type(data).__name__}, which can be read only "
         "once: call adapt(batch) with one batch before fit."

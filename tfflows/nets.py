@@ -126,7 +126,12 @@ class ConvResNet(Conditioner):
         self.last = keras.layers.Conv2D(self.outputs, 1, kernel_initializer="zeros", dtype=flow_dtype())
         hidden_shape = (*input_shape[:-1], self.filters)
         self.first.build(input_shape)
-        for layer in (self.first_skip, *(layer for block in self.blocks for layer in block), self.drop, self.last):
+        for layer in (
+            self.first_skip,
+            *(layer for block in self.blocks for layer in block),
+            self.drop,
+            self.last,
+        ):
             layer.build(hidden_shape)
 
     def call(self, x, training=False):
@@ -139,5 +144,10 @@ class ConvResNet(Conditioner):
         return self.last(ops.relu(skip))
 
     def get_config(self):
-        config = {"filters": self.filters, "num_blocks": self.num_blocks, "l2": self.l2, "dropout": self.dropout}
+        config = {
+            "filters": self.filters,
+            "num_blocks": self.num_blocks,
+            "l2": self.l2,
+            "dropout": self.dropout,
+        }
         return {**super().get_config(), **config}

@@ -1,4 +1,4 @@
-"""Masks as NumPy booleans: True is passed through and read by the conditioner, False is transformed."""
+"""Masks as NumPy booleans: of couplings (True is passed through and read, False is transformed) and of MADEs."""
 
 import numpy as np
 
@@ -16,3 +16,33 @@ def halves(size):
 def odd_even(size):
     """[size], True at the indices 1, 3, 5, ... (Dinh et al. 2015, section 5.1)."""
     return np.arange(size) % 2 == 1
+
+
+def made_degrees(size, hidden, mode="sequential", lowest=1, seed=0):
+    """Sorted degrees [width] of each hidden layer of a MADE whose inputs have degrees 1 .. size.
+
+    A unit of degree m sees the inputs 1 .. m. "sequential" runs through lowest .. size - 1 again and again;
+    "random" draws from there, but not below the layer before, where a unit would see nothing (Germain et al. 2015,
+    arXiv 1502.03509, section 4). `lowest` is 0 where a condition gives units that see no input something to do.
+    """
+    if mode not in ("sequential", "random"):
+        raise ValueError(f"The degrees of a MADE are 'sequential' or 'random', not {mode!r}.")
+    random, degrees = np.random.RandomState(seed), []
+    low = min(lowest, size - 1)
+    for width in hidden:
+        if mode == "random":
+            degrees.append(np.sort(random.randint(low, size, size=width)))
+            low = int(degrees[-1][0])
+        else:
+            degrees.append(np.sort(np.arange(width) % (size - low) + low))
+    return degrees
+
+
+def made_masks(size, degrees):
+    """Masks [in, out] of each layer from the degrees of the hidden ones: True where there is a connection.
+
+    A hidden unit sees units of at most its own degree, output i (of 1 .. size) those of a degree below i.
+    """
+    inputs = np.arange(1, size + 1)
+    into = zip([inputs, *degrees[:-1]], degrees, strict=True)
+    return [*(a[:, None] <= b[None] for a, b in into), degrees[-1][:, None] < inputs[None]]

@@ -1,0 +1,288 @@
+"""Flow: densities with known answers, sampling, the ways of Keras, and what it refuses."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tfflows import Flow, layers, models, nets, noise
+from tfflows._backend import tfb, tfd
+from tfflows.prior import Prior
+
+SEED = np.array([0, 1], "int32" if keras.backend.backend() == "tensorflow" else "uint32")  # a seed of TFP
+IMAGES = np.random.RandomState(0).randint(0, 17, (40, 4, 4, 1)).astype("uint8")
+
+
+def small(**kwargs):
+    keras.utils.set_random_seed(0)
+    classes = kwargs.get("num_classes") or 0
+    couplings = [
+        layers.Coupling(nets.ConvResNet(4, 1, l2=1e-3), mask, flip, condition_size=classes)
+        for mask, flip in (("halves", True), ("halves", False), ("checkerboard", True))
+    ]
+    transform = layers.Chain([*couplings[:2], layers.Squeeze(), couplings[2], layers.Logit(17)])
+    return Flow(transform, (4, 4, 1), num_values=17, **kwargs)
+
+
+def randomized(flow, scale=0.2):
+    rng = np.random.RandomState(1)
+    for weight in flow.trainable_weights:
+        weight.assign(weight + scale * rng.normal(size=weight.shape))
+    return flow
+
+
+@pytest.fixture(scope="module")
+def flow():
+    return randomized(small())
+
+
+def test_bits_per_dim_of_a_known_density():
+    """x = 16 sigmoid(z), z logistic, is uniform on [0, 16): 4 bits/dim whatever the noise; the unit rule."""
+
+    class Sigmoid(layers.BijectorLayer):
+        def bijector(self):
+            return tfb.Chain([tfb.Scale(16.0), tfb.Sigmoid()])
+
+    flow = Flow(Sigmoid(), (4, 4, 1), num_values=16, base="logistic")
+    np.testing.assert_allclose(flow.bits_per_dim(IMAGES % 16), 4.0, atol=1e-5)
+    np.testing.assert_allclose(flow.bits_per_dim(IMAGES % 16, num_samples=5), 4.0, atol=1e-5)
+
+
+def test_rescaling_changes_no_figure():
+    """A normal on pixels of [0, 256) has the same bits/dim through Rescale: log 256 is in the log-det."""
+    pixels = np.arange(256, dtype="uint8").reshape(16, 4, 4, 1)
+    flow = Flow(layers.Rescale(256), (4, 4, 1))
+    u = ops.convert_to_numpy(flow.dequantizer.dequantize(pixels, noise.fold(noise.image_keys(pixels), 0, 0))[0])
+    expected = tfd.Normal(128.0, 256.0).log_prob(u.astype("float32"))
+    expected = -np.sum(ops.convert_to_numpy(expected), axis=(1, 2, 3)) / 16 / np.log(2)
+    np.testing.assert_allclose(flow.bits_per_dim(pixels), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("base", ["normal", "logistic", "mixture"])
+def test_a_density_in_two_dimensions_integrates_to_one(base):
+    keras.utils.set_random_seed(0)
+    couplings = [layers.Coupling(nets.MLP([16, 16]), flip=i % 2 == 1) for i in range(4)]
+    flow = randomized(Flow(layers.Chain(couplings), (2,), base=base, dequantizer=None))
+    side = np.linspace(-40, 40, 2401, dtype="float32")
+    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    log_prob = np.concatenate([ops.convert_to_numpy(flow.log_prob(part)) for part in np.split(grid, 49)])
+    assert abs(np.exp(log_prob.astype("float64")).sum() * (side[1] - side[0]) ** 2 - 1) < 1e-3
+
+
+def test_decode_gives_the_images_back(flow):
+    np.testing.assert_array_equal(ops.convert_to_numpy(flow.decode(flow.encode(IMAGES))), IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments"),
+    [(models.realnvp, {"num_blocks": 1, "filters": 8}), (models.nice, {"hidden": (64, 64)})],
+)
+def test_float32_round_trip_of_the_models(model, arguments):
+    flow = randomized(Flow(model((8, 8, 1), 256, **arguments), (8, 8, 1)), scale=0.05)
+    x = np.random.RandomState(2).uniform(0, 256, size=(20, 8, 8, 1)).astype("float32")
+    z, _ = flow.transform.inverse_and_log_det(ops.convert_to_tensor(x))
+    back, _ = flow.transform.forward_and_log_det(z)
+    assert np.max(np.abs(ops.convert_to_numpy(back) - x)) < 1e-2  # pixel units
+
+
+def test_interpolation_ends_at_its_images(flow):
+    path = flow.interpolate(IMAGES[:3], IMAGES[3:6], num=4)
+    assert path.shape == (3, 4, 4, 4, 1)
+    np.testing.assert_array_equal(path[:, 0], IMAGES[:3])
+    np.testing.assert_array_equal(path[:, -1], IMAGES[3:6])
+
+
+def test_numbers_of_an_image_do_not_depend_on_its_batch(flow):
+    together = ops.convert_to_numpy(flow.log_prob(IMAGES[:6]))
+    alone = np.concatenate([ops.convert_to_numpy(flow.log_prob(IMAGES[i : i + 1])) for i in range(6)])
+    np.testing.assert_allclose(alone, together, rtol=1e-5)
+    np.testing.assert_allclose(flow.predict(IMAGES[:6], batch_size=4, verbose=0), together, rtol=1e-5)
+    order = np.random.RandomState(0).permutation(len(IMAGES))
+    np.testing.assert_allclose(
+        flow.bits_per_dim(IMAGES[order], seed=3),
+        flow.bits_per_dim(IMAGES, seed=3, batch_size=7)[order],
+        rtol=1e-5,
+    )
+
+
+def test_draws_differ_between_seeds_and_the_importance_bound_is_tighter(flow):
+    single = np.stack([flow.bits_per_dim(IMAGES, seed=seed) for seed in range(8)])
+    assert np.all(single.std(axis=0) > 0)
+    assert flow.bits_per_dim(IMAGES, num_samples=8).mean() < single.mean()
+
+
+def test_samples(flow):
+    samples = flow.sample(6, seed=0)
+    assert samples.shape == (6, 4, 4, 1)
+    assert samples.dtype == np.uint8
+    assert samples.max() < 17
+    np.testing.assert_array_equal(samples, flow.sample(6, seed=0))
+    np.testing.assert_array_equal(samples[:2], flow.sample(2, seed=0))
+    assert (samples != flow.sample(6, seed=1)).any()
+    assert (flow.sample(3) != flow.sample(3)).any()
+    mode = flow.sample(2, temperature=0.0, seed=5)
+    np.testing.assert_array_equal(mode[0], mode[1])
+
+
+@pytest.mark.parametrize("base", ["normal", "logistic", "mixture"])
+def test_samples_follow_the_density_of_the_base(base):
+    """E[-log p(z)] over samples is the entropy that samples of TFP's own generator give."""
+    keras.utils.set_random_seed(0)
+    prior = Prior(base, num_components=3)
+    prior.build((None, 4))
+    keys = noise.seed_keys(np.arange(20000))
+    z = prior.sample(noise.uniform(keys, prior.num_uniforms), np.ones(20000, "float32"))
+    ours = -np.mean(ops.convert_to_numpy(prior.log_prob(z)))
+    theirs = prior._distribution().sample(20000, seed=SEED)
+    theirs = -np.mean(ops.convert_to_numpy(prior.log_prob(theirs)))
+    assert abs(ours - theirs) < 0.06  # four standard errors of the two means
+
+
+def test_threefry_known_answers():
+    """The vectors published with Random123 for Threefry-2x32, 20 rounds."""
+    vectors = {
+        ((0, 0), (0, 0)): (0x6B200159, 0x99BA4EFE),
+        ((0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF)): (0x1CB996FC, 0xBB002BE7),
+        ((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3)): (0xC4923A9C, 0x483DF7A0),
+    }
+    for (key, counter), expected in vectors.items():
+        words = noise.threefry(*(tuple(np.array([w], np.uint32) for w in pair) for pair in (key, counter)))
+        assert tuple(int(ops.convert_to_numpy(word)[0]) for word in words) == expected
+
+
+def test_as_distribution(flow):
+    distribution = flow.as_distribution()
+    x = distribution.sample(5, seed=SEED)
+    assert tuple(x.shape) == (5, 4, 4, 1)
+    assert tuple(distribution.event_shape) == (4, 4, 1)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(distribution.log_prob(x)),
+        ops.convert_to_numpy(flow.log_prob(x, dequantize=False)),
+        rtol=1e-5,
+    )
+
+
+def test_the_loss_is_bits_per_dim_plus_the_layers_losses():
+    flow = small()
+    flow.compile("sgd")
+    loss, bits = flow.evaluate(IMAGES, verbose=0, batch_size=40)
+    assert loss - bits == pytest.approx(float(ops.convert_to_numpy(sum(flow.losses))), rel=1e-4)
+    assert bits == pytest.approx(flow.bits_per_dim(IMAGES).mean(), rel=1e-5)
+
+
+def test_training_learns_and_saves(tmp_path):
+    flow = small()
+    flow.compile(keras.optimizers.Adam(1e-2))
+    history = flow.fit(IMAGES, batch_size=10, epochs=6, validation_data=IMAGES[:10], verbose=0).history
+    assert history["bits_per_dim"][-1] < history["bits_per_dim"][0] - 0.1
+    assert set(history) == {"loss", "bits_per_dim", "val_loss", "val_bits_per_dim"}
+    flow.save(tmp_path / "flow.keras")
+    loaded = keras.saving.load_model(tmp_path / "flow.keras")
+    assert int(loaded.step) == int(flow.step) == 24
+    np.testing.assert_allclose(loaded.predict(IMAGES, verbose=0), flow.predict(IMAGES, verbose=0), rtol=1e-6)
+    # The optimizer's state and the training noise go on as well: one more step gives the same weights.
+    for model in (flow, loaded):
+        model.fit(IMAGES, batch_size=40, shuffle=False, verbose=0)
+    for a, b in zip(flow.weights, loaded.weights, strict=True):
+        np.testing.assert_allclose(ops.convert_to_numpy(a), ops.convert_to_numpy(b), atol=1e-6)
+
+
+def test_sample_weight():
+    """A weight of zero takes an image out of the loss; the loss is Keras's sum over the batch size."""
+    flow = small()
+    flow.compile("sgd")
+    extra = float(ops.convert_to_numpy(sum(flow.losses)))
+    weights = np.repeat([2.0, 0.0], 20).astype("float32")
+    loss = flow.evaluate(IMAGES, sample_weight=weights, batch_size=40, verbose=0)[0]
+    assert loss - extra == pytest.approx(flow.bits_per_dim(IMAGES[:20]).mean(), rel=1e-4)
+
+
+def test_mixed_precision_keeps_densities_in_float32():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        flow = small()
+    finally:
+        keras.config.set_dtype_policy(policy)
+    full = small()
+    full.set_weights(flow.get_weights())
+    assert flow.predict(IMAGES, verbose=0).dtype == np.float32
+    flow.compile("adam")
+    flow.fit(IMAGES, verbose=0)
+    full.set_weights(flow.get_weights())
+    np.testing.assert_allclose(flow.bits_per_dim(IMAGES).mean(), full.bits_per_dim(IMAGES).mean(), atol=0.02)
+
+
+def test_conditional_flow_reads_labels():
+    labels = np.arange(40) % 3
+    flow = randomized(small(num_classes=3))
+    flow.compile("adam")
+    data = {"image": IMAGES, "label": labels, "id": np.array([f"row {i}" for i in range(40)])}
+    flow.fit(data, batch_size=20, verbose=0)
+    by_label = [ops.convert_to_numpy(flow.log_prob(IMAGES, k)) for k in range(3)]
+    assert np.all(by_label[0] != by_label[1])
+    np.testing.assert_allclose(flow.predict(data, verbose=0), np.choose(labels, by_label), rtol=1e-5)
+    assert (flow.sample(4, seed=0, condition=0) != flow.sample(4, seed=0, condition=1)).any()
+    posterior = ops.convert_to_numpy(flow.class_posterior(IMAGES))
+    np.testing.assert_allclose(posterior.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(posterior[:, 0] / posterior[:, 1], np.exp(by_label[0] - by_label[1]), rtol=1e-3)
+
+
+REFUSED = {
+    "float images": (lambda f: f.log_prob(IMAGES / 255.0), TypeError, "takes integers from 0 to 16"),
+    "float images in fit": (
+        lambda f: f.fit(IMAGES.astype("float32"), verbose=0),
+        TypeError,
+        "takes integers",
+    ),
+    "too large": (lambda f: f.log_prob(IMAGES + 200), ValueError, "values from 200 to"),
+    "negative": (lambda f: f.log_prob(IMAGES.astype("int32") - 20), ValueError, "values from -20"),
+    "wrong shape": (lambda f: f.log_prob(IMAGES[:, :3]), ValueError, r"takes \[batch, 4, 4, 1\]"),
+    "one image without batch": (lambda f: f.log_prob(IMAGES[0]), ValueError, r"takes \[batch, 4, 4, 1\]"),
+    "NaN": (lambda f: f.log_prob(np.full((1, 4, 4, 1), np.nan), dequantize=False), ValueError, "NaN"),
+    "no samples": (lambda f: f.sample(0), ValueError, "positive integer"),
+    "negative temperature": (lambda f: f.sample(1, temperature=-1.0), ValueError, "temperature"),
+    "seed": (lambda f: f.sample(1, seed="a"), TypeError, "integer"),
+    "num_samples": (lambda f: f.bits_per_dim(IMAGES, num_samples=0), ValueError, "at least 1"),
+    "latent shape": (lambda f: f.decode(np.zeros((2, 4))), ValueError, r"'batch', 16|batch"),
+    "condition where none is": (lambda f: f.log_prob(IMAGES, 1), ValueError, "not conditional"),
+    "dict without image": (lambda f: f.log_prob({"picture": IMAGES}), ValueError, "'image'"),
+    "no such base": (lambda f: Flow(layers.Squeeze(), (4, 4, 1), base="cauchy"), ValueError, "'cauchy'"),
+    "no such dequantizer": (
+        lambda f: Flow(layers.Squeeze(), (4, 4, 1), dequantizer="x"),
+        ValueError,
+        "dequantizer",
+    ),
+    "no such mask": (lambda f: layers.Coupling(nets.MLP(), mask="stripes"), ValueError, "stripes"),
+    "one channel": (lambda f: layers.Coupling(nets.MLP()).build((None, 1)), ValueError, "at least 2"),
+    "odd squeeze": (lambda f: layers.Squeeze().build((None, 3, 4, 1)), ValueError, "3x4"),
+    "narrow conditioner": (
+        lambda f: layers.Coupling(nets.MLP(outputs=3)).build((None, 4)),
+        ValueError,
+        "4 are needed",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refuses(flow, case):
+    call, error, sentence = REFUSED[case]
+    with pytest.raises(error, match=sentence):
+        call(flow)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (IMAGES, "'label'"),
+        ({"image": IMAGES, "label": np.full(40, 3)}, "0 to 2"),
+        ({"image": IMAGES, "label": np.zeros(40)}, "must be integers"),
+    ],
+)
+def test_conditional_flow_refuses(data, sentence):
+    flow = small(num_classes=3)
+    flow.compile("adam")
+    with pytest.raises((ValueError, TypeError), match=sentence):
+        flow.fit(data, verbose=0)
+    with pytest.raises(ValueError, match="dicts with the keys 'image'"):
+        flow.fit(IMAGES, np.zeros(40, "int32"), verbose=0)
