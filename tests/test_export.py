@@ -1,0 +1,124 @@
+"""The SavedModel: TensorFlow alone, without tfflows, gets from it what the flow gives."""
+
+import math
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from tfflows import zoo
+from tfflows.flow import Flow
+from tfflows.models import nice
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="SavedModels need TensorFlow")
+
+CLIENT = """
+import sys
+import numpy as np
+import tensorflow as tf
+
+model = tf.saved_model.load(sys.argv[1]).signatures
+inputs = np.load(sys.argv[2])
+results = {}
+for name in ("serving_default", "log_prob", "encode", "decode", "sample"):
+    given = [key for key in inputs if key.startswith(name + ".")]
+    arguments = {key.removeprefix(name + "."): tf.constant(inputs[key]) for key in given}
+    for key, value in model[name](**arguments).items():
+        results[name + "." + key] = value.numpy()
+assert not {"tfflows", "tensorflow_probability"} & set(sys.modules)  # Keras is imported by TensorFlow itself
+np.savez(sys.argv[3], **results)
+"""
+
+
+def call(folder, tmp_path, **inputs):
+    """The results of all endpoints, from a process that has TensorFlow alone."""
+    np.savez(tmp_path / "inputs.npz", **inputs)
+    command = [sys.executable, "-c", CLIENT, folder, tmp_path / "inputs.npz", tmp_path / "results.npz"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    with np.load(tmp_path / "results.npz") as results:
+        return dict(results)
+
+
+def test_endpoints_agree_with_the_flow_and_treat_every_element_by_itself(trained, tmp_path):
+    flow = zoo.load("tiny")
+    images = np.random.RandomState(0).randint(0, 17, size=(5, 8, 8, 1)).astype(np.uint8)
+    images[:3] = flow.sample(3, seed=1)
+    latents = np.asarray(flow.encode(images))
+    seeds, temperatures = np.array([7, 8, 7, 7], np.int32), np.array([1.0, 1.0, 1.0, 0.5], np.float32)
+    results = call(
+        trained,
+        tmp_path,
+        **{
+            "serving_default.images": images,
+            "log_prob.images": images[3:4],
+            "encode.images": images,
+            "decode.latents": latents,
+            "sample.seed": seeds,
+            "sample.temperature": temperatures,
+        },
+    )
+    expected = np.asarray(flow.log_prob(images))
+    np.testing.assert_allclose(results["serving_default.log_prob"], expected, atol=1e-4, rtol=1e-6)
+    np.testing.assert_allclose(results["log_prob.log_prob"], expected[3:4], atol=1e-4, rtol=1e-6)
+    np.testing.assert_allclose(
+        results["serving_default.bits_per_dim"], -expected / (64 * np.log(2)), rtol=1e-5
+    )
+    np.testing.assert_allclose(results["encode.latents"], latents, atol=1e-4)
+    np.testing.assert_array_equal(results["decode.images"], images)
+    samples = results["sample.images"]
+    assert samples.dtype == np.uint8
+    assert samples.shape == (4, 8, 8, 1)
+    np.testing.assert_array_equal(samples[0], samples[2])
+    assert (samples[0] != samples[1]).any()
+    assert (samples[0] != samples[3]).any()
+    alone = np.asarray(flow.sample_from_seeds(seeds[1:2], temperatures[1:2]))
+    np.testing.assert_array_equal(samples[1:2], alone)
+
+
+def test_a_conditional_flow_takes_the_label(tmp_path):
+    from tfflows.export import export
+
+    keras.utils.set_random_seed(0)
+    transform = nice((4, 4, 1), 17, condition_size=3, hidden=(8,))
+    flow = Flow(transform, (4, 4, 1), num_values=17, num_classes=3)
+    for weight in flow.trainable_variables:
+        weight.assign(weight + 0.1 * np.random.RandomState(0).standard_normal(weight.shape))
+    export(flow, tmp_path / "model")
+    images = np.random.RandomState(1).randint(0, 17, size=(3, 4, 4, 1)).astype(np.uint8)
+    images[1] = images[0]
+    labels = np.array([0, 1, 2], np.int32)
+    results = call(
+        tmp_path / "model",
+        tmp_path,
+        **{f"{name}.images": images for name in ("serving_default", "log_prob", "encode")},
+        **{f"{name}.label": labels for name in ("serving_default", "log_prob", "encode", "decode", "sample")},
+        **{"decode.latents": np.asarray(flow.encode(images, labels))},
+        **{"sample.seed": np.array([5, 5, 5], np.int32), "sample.temperature": np.ones(3, np.float32)},
+    )
+    expected = np.asarray(flow.log_prob(images, labels))
+    assert expected[0] != expected[1]
+    np.testing.assert_allclose(results["log_prob.log_prob"], expected, atol=1e-4, rtol=1e-6)
+    np.testing.assert_array_equal(results["decode.images"], images)
+    assert (results["sample.images"][0] != results["sample.images"][1]).any()
+
+
+def test_the_folder_holds_every_weight_once(trained):
+    import tensorflow as tf
+
+    flow = zoo.load("tiny")
+    shapes = dict(tf.train.list_variables(str(trained / "variables" / "variables")))
+    del shapes["_CHECKPOINTABLE_OBJECT_GRAPH"]
+    written = sum(math.prod(shape) for shape in shapes.values())
+    trainable = sum(math.prod(variable.shape) for variable in flow.trainable_variables)
+    assert trainable <= written <= flow.count_params()
+
+
+def test_a_flow_whose_values_do_not_fit_is_refused(tmp_path):
+    from tfflows.export import export
+
+    transform = nice((4, 4, 1), 500, hidden=(8,))
+    with pytest.raises(ValueError, match="num_values=500 cannot be exported"):
+        export(Flow(transform, (4, 4, 1), num_values=500), tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
