@@ -34,6 +34,11 @@ LAYERS = {
     "reverse": (layers.Permute, (2, 2, 5)),
     "random permutation": (lambda: layers.Permute(3), (6,)),
     "diagonal scale": (layers.DiagonalScale, (2, 3)),
+    "channel affine": (layers.ChannelAffine, (2, 2, 3)),
+    "actnorm": (layers.ActNorm, (3, 2, 2)),
+    "1x1 convolution": (layers.Conv1x1, (2, 3, 4)),
+    "1x1 convolution of vectors": (layers.Conv1x1, (5,)),
+    "1x1 convolution in LU form": (lambda: layers.Conv1x1(lu=True, seed=1), (2, 3, 4)),
     "rescale": (lambda: layers.Rescale(17), (2, 2, 1)),
     "logit": (lambda: layers.Logit(256, 0.05), (2, 2, 1)),
     "chain": (lambda: layers.Chain([coupling(flip=True)(), layers.DiagonalScale(), coupling()()]), (4,)),
@@ -44,6 +49,7 @@ LAYERS = {
         (4, 4, 1),
     ),
     "realnvp": (lambda: models.realnvp((8, 8, 1), 17, num_levels=2, num_blocks=1, filters=4), (8, 8, 1)),
+    "glow": (lambda: models.glow((4, 4, 1), 17, num_levels=2, num_steps=1, width=4), (4, 4, 1)),
     "nice": (lambda: models.nice((4, 4, 1), 17, hidden=(8,)), (4, 4, 1)),
 }
 
@@ -57,6 +63,11 @@ CONDITIONAL = {  # on a condition of 3 channels
     "coupling": (coupling(condition_size=3), (5,)),
     "checkerboard": (coupling(conv, mask="checkerboard", condition_size=3), (4, 4, 1)),
     "realnvp": (lambda: models.realnvp((4, 4, 1), 17, 3, num_levels=2, num_blocks=1, filters=4), (4, 4, 1)),
+    "channel affine": (lambda: layers.ChannelAffine(3), (2, 2, 2)),
+    "glow": (
+        lambda: models.glow((4, 4, 1), 17, 3, num_levels=2, num_steps=1, width=4, coupling="additive", lu=True),
+        (4, 4, 1),
+    ),
 }
 
 

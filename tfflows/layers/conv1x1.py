@@ -48,9 +48,9 @@ class Conv1x1(FlowLayer):
         # Fixed, and yet saved: another machine's rounding may choose other pivots than those of L and U.
         self.order = weight("order", order, trainable=False, dtype="int32")
         self.sign = weight("sign", np.sign(diagonal), trainable=False, dtype="int32")
-        self.lower = weight("lower", np.tril(lower, -1))
-        self.upper = weight("upper", np.triu(upper, 1))
-        self.log_diagonal = weight("log_diagonal", np.log(np.abs(diagonal)))
+        # L below the diagonal, U above it, and log_diagonal on it: as many weights as W has.
+        packed = np.tril(lower, -1) + np.triu(upper, 1) + np.diag(np.log(np.abs(diagonal)))
+        self.lower_upper = weight("lower_upper", packed)
 
     def forward_and_log_det(self, z, condition=None, training=False):
         if self.lu:
@@ -73,13 +73,14 @@ class Conv1x1(FlowLayer):
         return ops.one_hot(self.order, self.order.shape[0], dtype=self.dtype)
 
     def _triangles(self):
+        """L and U + diag(sign exp(log_diagonal))."""
         eye = np.eye(self.order.shape[0], dtype=self.dtype)
-        diagonal = ops.cast(self.sign, self.dtype) * ops.exp(self.log_diagonal)
-        return ops.tril(self.lower, -1) + eye, ops.triu(self.upper, 1) + eye * diagonal
+        diagonal = ops.cast(self.sign, self.dtype) * ops.exp(ops.diagonal(self.lower_upper))
+        return ops.tril(self.lower_upper, -1) + eye, ops.triu(self.lower_upper, 1) + eye * diagonal
 
     def _log_abs_det(self):
         if self.lu:
-            return ops.sum(self.log_diagonal)
+            return ops.sum(ops.diagonal(self.lower_upper))
         _, triangle = ops.qr(ops.convert_to_tensor(self.matrix))
         return ops.sum(ops.log(ops.abs(ops.diagonal(triangle))))
 

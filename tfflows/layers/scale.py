@@ -12,10 +12,10 @@ from tfflows.layers.coupling import spread
 class DiagonalScale(BijectorLayer):
     """NICE's last layer: z = exp(-log_scale) * x, one log_scale for each dimension.
 
-    x, z [B, *event_shape]; log|det dz/dx| = -sum(log_scale). Dinh et al. write z = exp(s) x, so s = -log_scale.
+    x, z [B, *event_shape]; log|det dz/dx| = -sum(log_scale). Dinh et al. write z = exp(s) x: s = -log_scale.
 
-    Reference: Dinh, Krueger and Bengio 2015, "NICE: non-linear independent components estimation", arXiv 1410.8516,
-    section 3.3.
+    Reference: Dinh, Krueger and Bengio 2015, "NICE: non-linear independent components estimation", arXiv
+    1410.8516, section 3.3.
     """
 
     def build(self, input_shape):

@@ -31,7 +31,7 @@ def glow(
     `seed`, `seed` + 1, ...; `learn_top`, whether the top level's prior is learned.
 
     Where the released code (openai/glow) differs from the paper's text, this follows the code on the scale
-    sigmoid(h + 2), the zero convolution's factor 3, the full matrix W and the learned priors, and the paper on
+    sigmoid(h + 2), the zero convolution's factor 3, the full matrix W and the learned priors, the paper on
     actnorm and padding (see `layers.ActNorm`, `nets_glow.GlowConvNet`). The code takes W's determinant in
     float64 and gives a class to the top prior alone; here it is in float32, and all networks get the class.
 
