@@ -1,0 +1,149 @@
+"""The command line: what it prints, and one sentence with exit code 2 for what it cannot do."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import LIMIT
+from PIL import Image
+
+from tfflows import store
+from tfflows.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = ("list", "show", "train", "evaluate", "sample", "export")
+
+
+def run(*arguments):
+    """The exit code of a command in this process."""
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        return stop.code
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example_that_names_the_command(command, capsys):
+    assert run(command, "--help") == 0
+    assert f"example: tfflows {command}" in capsys.readouterr().out
+
+
+def test_help_and_list_do_not_wait_for_tensorflow():
+    """Timed in a process of its own; the best of three, for other processes may hold the machine."""
+    for argument in ("--help", "list"):
+        seconds = []
+        for _ in range(3):
+            start = time.monotonic()
+            command = [sys.executable, "-m", "tfflows", argument]
+            text = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+            seconds.append(time.monotonic() - start)
+        assert min(seconds) < 1
+        assert "list" in text or "realnvp_digits" in text
+
+
+def test_list_and_show_tell_trained_from_untrained(trained, capsys):
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert run("list") == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert f"{metrics['bits_per_dim']:.3f}" in lines["tiny"]
+    assert lines["realnvp_celeba"].split()[1] == "-"
+    assert run("show", "tiny") == 0
+    shown = capsys.readouterr().out
+    assert 'family = "realnvp"' in shown
+    assert str(trained) in shown
+    assert run("show", "realnvp_celeba") == 0
+    assert "tfflows train realnvp_celeba" in capsys.readouterr().out
+
+
+def test_evaluate_repeats_the_published_figures(trained, capsys):
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert run("evaluate", "tiny", "--limit", LIMIT, "--batch-size", 32) == 0
+    printed = capsys.readouterr().out
+    assert (
+        f"test bits/dim {metrics['bits_per_dim']:.4f}, mean of 3 independent single-sample bounds" in printed
+    )
+    assert (
+        f"{metrics['importance_bits_per_dim']:.4f} by the importance-weighted bound of 2 samples" in printed
+    )
+
+
+def test_sample_draws_the_images_that_the_seed_fixes(trained, tmp_path):
+    pictures = []
+    for seed, name in [(5, "a.png"), (5, "b.png"), (6, "c.png")]:
+        assert run("sample", "tiny", "--num", 6, "--seed", seed, "--output", tmp_path / name) == 0
+        with Image.open(tmp_path / name) as picture:
+            pictures.append(np.asarray(picture))
+    assert pictures[0].shape == (2 * 34 + 2, 3 * 34 + 2)
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    assert (pictures[0] != pictures[2]).any()
+
+
+def test_export_writes_the_version_folder_and_overwrites_nothing(trained, tmp_path, capsys):
+    assert run("export", "tiny", tmp_path) == 0
+    folder = tmp_path / "tiny" / "1"
+    assert capsys.readouterr().out.strip() == str(folder)
+    store.verify(folder)
+    assert (folder / "saved_model.pb").read_bytes() == (trained / "saved_model.pb").read_bytes()
+    assert run("export", "tiny", tmp_path) == 2
+    assert "exists" in capsys.readouterr().err
+
+
+BAD = {
+    "no command": ([], "the following arguments are required: COMMAND"),
+    "unknown command": (["trian"], "invalid choice: 'trian'"),
+    "no name": (["train"], "the following arguments are required: NAME"),
+    "misspelt name": (["sample", "realnvp_digit"], "did you mean 'realnvp_digits'"),
+    "misspelt name, train": (["train", "realnvp_digit"], "did you mean 'realnvp_digits'"),
+    "path for a name": (["show", "../tiny"], "'../tiny' cannot name a model"),
+    "untrained": (["sample", "realnvp_celeba"], "`tfflows train realnvp_celeba`"),
+    "untrained, evaluate": (["evaluate", "realnvp_celeba"], "`tfflows train realnvp_celeba`"),
+    "untrained, export": (["export", "realnvp_celeba", "{tmp}"], "`tfflows train realnvp_celeba`"),
+    "no such version": (["sample", "tiny", "--version", "9"], "tiny has no version 9: there is 1"),
+    "version 0": (["sample", "tiny", "--version", "0"], "0 is not a number of at least 1"),
+    "no such pattern": (["list", "pixelcnn*"], "no model matches 'pixelcnn*'"),
+    "epochs 0": (["train", "tiny", "--epochs", "0"], "0 is not a number of at least 1"),
+    "epochs text": (["train", "tiny", "--epochs", "many"], "invalid integer value: 'many'"),
+    "batch size": (["train", "tiny", "--batch-size", "-3"], "-3 is not a number of at least 1"),
+    "batch larger than the data": (
+        ["train", "tiny", "--limit", "8", "--output", "{tmp}"],
+        "do not fill a batch of 32",
+    ),
+    "seed": (["train", "tiny", "--seed", "-1"], "-1 is not a number of at least 0"),
+    "temperature": (["sample", "tiny", "--temperature", "-0.5"], "-0.5 is not a number of at least 0"),
+    "temperature nan": (["sample", "tiny", "--temperature", "nan"], "nan is not a number of at least 0"),
+    "temperature inf": (["sample", "tiny", "--temperature", "inf"], "inf is not a number of at least 0"),
+    "num": (["sample", "tiny", "--num", "0"], "0 is not a number of at least 1"),
+    "label of an unconditional model": (["sample", "tiny", "--label", "3"], "not conditional"),
+    "output folder that is not there": (["sample", "tiny", "--output", "{tmp}/no/x.png"], "No such file"),
+    "recipe that is not there": (["train", "{tmp}/no.toml"], "No such file"),
+    "recipe that is no TOML": (["train", "{tmp}/bad.toml"], "bad.toml"),
+    "recipe with an unknown key": (["train", "{tmp}/key.toml"], "did you mean 'epochs'"),
+    "data that are not there": (["train", "tiny", "--data", "{tmp}/no", "--output", "{tmp}"], "{tmp}/no"),
+    "split": (["evaluate", "tiny", "--split", "dev"], "invalid choice: 'dev'"),
+    "folder that is a file": (["export", "tiny", "{tmp}/bad.toml"], "bad.toml"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_mistake_gives_one_sentence_exit_code_2_and_no_version(
+    case, trained, tiny_recipe, tmp_path, capsys
+):
+    (tmp_path / "bad.toml").write_text("name = \n")
+    (tmp_path / "key.toml").write_text(tiny_recipe.read_text().replace("epochs", "epoch"))
+    arguments, message = BAD[case]
+    assert run(*(argument.format(tmp=tmp_path) for argument in arguments)) == 2
+    captured = capsys.readouterr()
+    assert message.format(tmp=tmp_path) in captured.err
+    assert len(captured.err.strip().splitlines()) == 1
+    assert captured.err.startswith("tfflows")
+    assert not list(tmp_path.glob("tiny/[0-9]*"))
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def test_debug_shows_where_an_error_came_from(trained):
+    with pytest.raises(store.NotFoundError):
+        run("--debug", "show", "absent")
