@@ -223,15 +223,9 @@ class Flow(keras.Model):
             None if condition is None else ops.convert_to_tensor(condition),
         )
         if self.dequantizer is not None:
-            if hasattr(self.dequantizer, "initialize"):
-                self.dequantizer.initialize(x)
             x, _ = self.dequantizer.dequantize(x, noise.image_keys(x))
         self.transform.initialize(ops.cast(x, self.dtype), condition)
         self.adapted.assign(1)
-
-    @property
-    def data_dependent(self):
-        return self.transform.data_dependent or getattr(self.dequantizer, "data_dependent", False)
 
     def fit(self, x=None, y=None, validation_data=None, **kwargs):
         """Keras's `fit`, on images alone; its other arguments go by name."""
@@ -244,7 +238,7 @@ class Flow(keras.Model):
             validation_data = inputs.prepare(self, validation_data)
         if not inputs.is_array(x):
             kwargs.setdefault("shuffle", False)  # the data set's own affair; Keras warns of its own default
-        if self.data_dependent and not int(self.adapted):
+        if self.transform.data_dependent and not int(self.adapted):
             self.adapt(x)
         if getattr(self, "optimizer", None) is not None and not self.optimizer.built:
             # Inside the first trace, creating the optimizer's variables costs a second trace.

@@ -42,22 +42,23 @@ def build(entry, seed=0):
     """
     # Keras is imported here, not above, so that names can be listed without it.
     from tfflows.flow import Flow
-    from tfflows.models import MODELS
+    from tfflows.models import DEQUANTIZERS, MODELS
 
     entry = entry if isinstance(entry, Recipe) else recipe(entry)
     data, model = entry.data, entry.model
     if model.family not in MODELS:
         raise ValueError(f"model.family is {model.family!r}, expected one of {', '.join(sorted(MODELS))}")
     num_classes = data.num_classes if model.conditional else None
-    transform = MODELS[model.family](
-        data.shape, data.num_values, condition_size=num_classes or 0, **model.arguments
-    )
+    transform = MODELS[model.family](data.shape, data.num_values, condition_size=num_classes or 0, **model.arguments)
+    dequantizer = model.dequantizer
+    if dequantizer in DEQUANTIZERS:
+        dequantizer = DEQUANTIZERS[dequantizer](data.shape, data.num_values)
     return Flow(
         transform,
         data.shape,
         num_values=data.num_values,
         base=model.base,
-        dequantizer=model.dequantizer,
+        dequantizer=dequantizer,
         num_classes=num_classes,
         seed=seed,
     )

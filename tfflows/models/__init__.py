@@ -3,5 +3,9 @@
 from tfflows.models.glow import glow
 from tfflows.models.nice import nice
 from tfflows.models.realnvp import realnvp
+from tfflows.models.variational import variational
 
 MODELS = {"glow": glow, "nice": nice, "realnvp": realnvp}
+
+# Dequantizers that need a network: name -> function(event_shape, num_values, **arguments) returning a layer.
+DEQUANTIZERS = {"variational": variational}
