@@ -1,11 +1,12 @@
 """The model families: name -> function(event_shape, num_values, condition_size, **arguments) returning a FlowLayer."""
 
 from tfflows.models.glow import glow
+from tfflows.models.maf import maf
 from tfflows.models.nice import nice
 from tfflows.models.realnvp import realnvp
 from tfflows.models.variational import variational
 
-MODELS = {"glow": glow, "nice": nice, "realnvp": realnvp}
+MODELS = {"glow": glow, "maf": maf, "nice": nice, "realnvp": realnvp}
 
 # Dequantizers that need a network: name -> function(event_shape, num_values, **arguments) returning a layer.
 DEQUANTIZERS = {"variational": variational}

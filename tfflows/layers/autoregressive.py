@@ -1,0 +1,225 @@
+"""Autoregressive layers: the masked network, and sampling from it for the arithmetic of about one pass."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfflows._backend import flow_dtype
+from tfflows.layers import masks, transformers
+from tfflows.layers.base import FlowLayer, sum_event
+from tfflows.nets import Conditioner
+
+BLOCK = 16  # dimensions that are solved one by one between two large matrix products
+
+
+@keras.saving.register_keras_serializable("tfflows")
+class MADE(Conditioner):
+    """A multilayer perceptron whose outputs for dimension i see the inputs before i alone.
+
+    x [B, n], condition [B, N] -> [B, P, n]. The weights are multiplied by masks made of degrees (`masks.made_degrees`);
+    the condition has degree 0: every unit sees it. Hidden units are sorted by degree, so that what becomes known
+    together lies together.
+
+    Arguments: `hidden`, one width or more; `outputs`, P n; `degrees`, "sequential" or "random" (with `seed`);
+    `activation`; `dropout`, a rate after each hidden layer; `l2`, the penalty on the kernels; `condition_size` N.
+    It computes in float32 (or float64) whatever Keras's policy says: `call` and `solve` sum in different orders, and
+    in half precision the two directions of the flow would disagree.
+
+    Reference: Germain, Gregor, Murray and Larochelle 2015, "MADE", arXiv 1502.03509, sections 3 and 4.
+    """
+
+    def __init__(
+        self,
+        hidden=(64, 64),
+        outputs=None,
+        degrees="sequential",
+        activation="relu",
+        dropout=0.0,
+        l2=0.0,
+        condition_size=0,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(outputs, **{"dtype": flow_dtype(), **kwargs})
+        if not hidden:
+            raise ValueError("MADE got hidden=(): give it the width of at least one hidden layer.")
+        self.hidden, self.degrees, self.activation = tuple(hidden), degrees, activation
+        self.dropout, self.l2, self.condition_size, self.seed = dropout, l2, condition_size, seed
+        self._activation = keras.activations.get(activation)
+
+    def build(self, input_shape):
+        n = self.size = input_shape[-1]
+        lowest = 0 if self.condition_size else 1
+        self._degrees = masks.made_degrees(n, self.hidden, self.degrees, lowest, self.seed)
+        *hidden_masks, last_mask = masks.made_masks(n, self._degrees)
+        last_mask = np.repeat(last_mask[:, None], self.outputs // n, axis=1)  # [H, P, n]
+        self._masks = [mask.astype(self.variable_dtype) for mask in (*hidden_masks, last_mask)]
+
+        def kernel(shape, initializer, name):
+            regularizer = keras.regularizers.L2(self.l2) if self.l2 else None
+            return self.add_weight(shape=shape, initializer=initializer, regularizer=regularizer, name=name)
+
+        self.kernels, self.biases = [], []
+        for index, mask in enumerate(hidden_masks):
+            self.kernels.append(kernel(mask.shape, "he_normal", f"kernel_{index}"))
+            self.biases.append(self.add_weight(shape=mask.shape[1:], initializer="zeros", name=f"bias_{index}"))
+        self.kernels.append(kernel(last_mask.shape, "zeros", "kernel_last"))
+        self.biases.append(self.add_weight(shape=last_mask.shape[1:], initializer="zeros", name="bias_last"))
+        if self.condition_size:
+            shape = (self.condition_size, self.hidden[0])
+            self.condition_kernel = kernel(shape, "he_normal", "condition_kernel")
+        self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+
+    def call(self, x, condition=None, training=False):
+        kernels, biases = self._weights(condition)
+        for kernel, bias in zip(kernels[:-1], biases[:-1], strict=True):
+            x = self.drop(self._activation(ops.matmul(x, kernel) + bias), training=training)
+        return ops.tensordot(x, kernels[-1], axes=1) + biases[-1]
+
+    def solve(self, z, element, condition=None):
+        """x and log-dets, both [B, n], such that x_i, log_det_i = element(z_i, outputs_i(x_1 .. x_(i-1))).
+
+        `element` maps [B, 1] and outputs [B, P] to [B, 1] twice. The result is that of n passes of `call`, but a
+        hidden unit is computed when the inputs it sees are known and not again: by blocks of dimensions, one matrix
+        product of all that is known before the block with the columns of the units that become known within it,
+        then a loop over the block's dimensions on these few units. Columns beyond the block (windows have a static
+        size) hold partial sums that no known unit reads, and a later block overwrites them.
+        """
+        kernels, biases = self._weights(condition)
+        n, block = self.size, min(BLOCK, self.size)
+        starts = np.minimum(np.arange(0, n, block), n - block)
+        windows = [(starts, block), *(_windows(degrees, starts, block) for degrees in self._degrees)]
+        sizes = [size for _, size in windows]
+        table = np.stack([first for first, _ in windows], axis=1).astype("int32")  # [blocks, 1 + hidden layers]
+        # The batch is the last axis here, so that what is read and written lies together.
+        z, biases = ops.transpose(z), [ops.transpose(bias) for bias in biases]
+
+        def solve_block(index, carry):
+            *known, log_det = carry
+            at = ops.unstack(ops.take(ops.convert_to_tensor(table), index, axis=0), len(sizes))
+            known = [
+                _write(v, first, ops.zeros_like(v[:size])) for v, first, size in zip(known, at, sizes, strict=True)
+            ]
+            within, before = [], []  # for each kernel: its part inside of the block, and the sums over what is known
+            for i, (kernel, bias) in enumerate(zip(kernels, biases, strict=True)):
+                to = (i + 1) % len(sizes)  # the last kernel leads back to the dimensions
+                columns = ops.transpose(_window(kernel, at[to], sizes[to], axis=-1))  # [U, in] or [block, P, H]
+                before.append(ops.tensordot(columns, known[i], axes=1) + _window(bias, at[to], sizes[to]))
+                within.append(_window(columns, at[i], sizes[i], axis=-1))
+
+            def hidden(x):
+                values = [x]  # [block, B]
+                for kernel, rest in zip(within[:-1], before[:-1], strict=True):
+                    values.append(self._activation(ops.matmul(kernel, values[-1]) + rest))
+                return values
+
+            def solve_dimension(j, carry):
+                x, log_det = carry
+                outputs = ops.matmul(within[-1][j], hidden(x)[-1]) + before[-1][j]  # [P, B]
+                x_j, log_det_j = element(ops.transpose(z_here[j][None]), ops.transpose(outputs))
+                here = np.arange(block)[:, None] == j
+                return ops.where(here, ops.transpose(x_j), x), ops.where(here, ops.transpose(log_det_j), log_det)
+
+            z_here = _window(z, at[0], block)
+            x, log_det_here = ops.fori_loop(0, block, solve_dimension, (ops.zeros_like(z_here),) * 2)
+            known = [_write(v, first, values) for v, first, values in zip(known, at, hidden(x), strict=True)]
+            return (*known, _write(log_det, at[0], log_det_here))
+
+        empty = [ops.zeros((size, ops.shape(z)[1]), z.dtype) for size in (n, *self.hidden, n)]
+        x, *_, log_det = ops.fori_loop(0, len(starts), solve_block, tuple(empty))
+        return ops.transpose(x), ops.transpose(log_det)
+
+    def _weights(self, condition):
+        """The masked kernels, and the biases, the first with the condition's part: [B, H]."""
+        kernels = [kernel * mask for kernel, mask in zip(self.kernels, self._masks, strict=True)]
+        biases = [ops.convert_to_tensor(bias)[None] for bias in self.biases]
+        if self.condition_size:
+            if condition is None:
+                raise ValueError("This flow is conditional and got no condition: pass `condition`, [B, N].")
+            condition = ops.cast(condition, self.compute_dtype)
+            biases[0] = biases[0] + ops.matmul(condition, self.condition_kernel)
+        return kernels, biases
+
+    def compute_output_shape(self, input_shape, condition_shape=None):
+        return (input_shape[0], self.outputs // input_shape[-1], input_shape[-1])
+
+    def get_config(self):
+        names = ("hidden", "degrees", "activation", "dropout", "l2", "condition_size", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@keras.saving.register_keras_serializable("tfflows")
+class Autoregressive(FlowLayer):
+    """Transforms each dimension with parameters that a network computes from the dimensions before it.
+
+        z_i = f^-1(x_i; theta_i(x_1 .. x_(i-1))),   log|det dz/dx| = sum_i log|d f^-1 / dx_i|
+
+    x, z [B, n]. With f affine this is MAF's layer (equations 3-5); `Invert` of it is IAF's. The density direction is
+    one pass of the network, and so is sampling but for the order of the sums: see `MADE.solve`.
+
+    Arguments: `conditioner`, a `MADE`, whose `outputs` are set; `transformer`, "affine" (here with the log-scale
+    clamped), "additive" or a `Transformer`.
+
+    Reference: Papamakarios, Pavlakou and Murray 2017, "Masked autoregressive flow for density estimation",
+    arXiv 1705.07057, section 3.
+    """
+
+    def __init__(self, conditioner, transformer="affine", **kwargs):
+        super().__init__(**kwargs)
+        self.conditioner = conditioner
+        self.transformer = transformers.Affine("clamp") if transformer == "affine" else transformers.get(transformer)
+
+    def build(self, input_shape):
+        if len(input_shape) != 2:
+            raise ValueError(
+                f"Autoregressive takes x [B, n] and got shape {tuple(input_shape)}: put Flatten before it."
+            )
+        if not self.conditioner.built:
+            self.conditioner.outputs = self.transformer.num_parameters * input_shape[-1]
+            self.conditioner.build(input_shape)
+        if not self.transformer.built:
+            self.transformer.build(tuple(input_shape[1:]))
+
+    def inverse_and_log_det(self, x, condition=None, training=False):
+        outputs = self.conditioner(x, condition=condition, training=training)
+        bijector = self.transformer.bijector(ops.reshape(outputs, (-1, self.conditioner.outputs)))
+        z = bijector.inverse(x)
+        return z, sum_event(ops.broadcast_to(bijector.inverse_log_det_jacobian(x, event_ndims=0), ops.shape(x)))
+
+    def forward_and_log_det(self, z, condition=None, training=False):
+        def element(z, outputs):
+            bijector = self.transformer.bijector(outputs)
+            x = bijector.forward(z)
+            return x, ops.broadcast_to(bijector.forward_log_det_jacobian(z, event_ndims=0), ops.shape(z))
+
+        x, log_det = self.conditioner.solve(z, element, condition)
+        return x, sum_event(log_det)
+
+    def get_config(self):
+        parts = ("conditioner", "transformer")
+        config = {part: keras.saving.serialize_keras_object(getattr(self, part)) for part in parts}
+        return {**super().get_config(), **config}
+
+    @classmethod
+    def from_config(cls, config):
+        parts = {key: keras.saving.deserialize_keras_object(config[key]) for key in ("conditioner", "transformer")}
+        return cls(**{**config, **parts})
+
+
+def _windows(degrees, starts, block):
+    """Where the units lie that become known with the dimensions start .. start + block - 1, and how many at most."""
+    first = np.searchsorted(degrees, starts)
+    width = int(np.max(np.searchsorted(degrees, starts + block) - first))
+    return np.minimum(first, len(degrees) - width), width
+
+
+def _window(v, start, size, axis=0):
+    """v[start : start + size] along one axis, for a start known when the graph runs."""
+    axis %= len(v.shape)
+    shape = [size if i == axis else extent for i, extent in enumerate(ops.shape(v))]
+    return ops.slice(v, [start if i == axis else 0 for i in range(len(shape))], shape)
+
+
+def _write(v, start, values):
+    """v with `values` in the rows from `start` on. (`ops.slice_update` is no op of TensorFlow's own without XLA.)"""
+    return ops.scatter_update(v, start + np.arange(values.shape[0], dtype="int32")[:, None], values)

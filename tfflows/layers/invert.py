@@ -1,0 +1,43 @@
+"""A flow layer the other way round."""
+
+import keras
+
+from tfflows.layers.base import FlowLayer
+
+
+@keras.saving.register_keras_serializable("tfflows")
+class Invert(FlowLayer):
+    """Exchanges the two directions of a flow layer that keeps the shape: its inverse is the layer's forward.
+
+    x, z [B, *event]. `Invert(Autoregressive(...))` is the layer of inverse autoregressive flow, which samples in one
+    pass of its network (Kingma et al. 2016, arXiv 1606.04934).
+
+    Arguments: `layer`. ValueError in `build` where its latent shape differs from that of x.
+    """
+
+    def __init__(self, layer, **kwargs):
+        super().__init__(**kwargs)
+        self.layer = layer
+
+    def build(self, input_shape):
+        shape = tuple(input_shape[1:])
+        if self.layer.latent_shape(shape) != shape:
+            raise ValueError(
+                f"Invert takes a layer that keeps the shape, and {type(self.layer).__name__} maps {shape} to "
+                f"{self.layer.latent_shape(shape)}: invert the layers around it instead."
+            )
+        if not self.layer.built:
+            self.layer.build(input_shape)
+
+    def forward_and_log_det(self, z, condition=None, training=False):
+        return self.layer.inverse_and_log_det(z, condition=condition, training=training)
+
+    def inverse_and_log_det(self, x, condition=None, training=False):
+        return self.layer.forward_and_log_det(x, condition=condition, training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "layer": keras.saving.serialize_keras_object(self.layer)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "layer": keras.saving.deserialize_keras_object(config["layer"])})
