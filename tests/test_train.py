@@ -16,7 +16,7 @@ from conftest import LIMIT
 
 from tfflows import callbacks, data, store, zoo
 from tfflows.cli import main
-from tfflows.optimizers import Schedule, make_optimizer
+from tfflows.optimizers import Schedule, compile_flow
 from tfflows.recipe import Recipe
 from tfflows.train import fit
 
@@ -101,9 +101,7 @@ def test_training_lowers_the_bits_and_the_averages_are_what_is_published(trained
 
 
 def test_a_run_that_diverges_exits_1_with_one_sentence(tiny_recipe, tmp_path, capsys):
-    text = (
-        tiny_recipe.read_text().replace("ema = 0.9", "learning_rate = 1e25").replace("clip_norm = 100.0", "")
-    )
+    text = tiny_recipe.read_text().replace("ema = 0.9", "learning_rate = 1e25").replace("clip_norm = 100.0", "")
     recipe = tmp_path / "hot.toml"
     recipe.write_text(text)
     assert main(["train", str(recipe), "--limit", "64", "--output", str(tmp_path)]) == 1
@@ -130,7 +128,7 @@ def test_divergence_keeps_the_last_good_checkpoint(tiny_recipe, tmp_path):
     recipe = Recipe.from_toml(tiny_recipe)
     batches, steps = data.training_batches(recipe.data, 32, seed=0, limit=LIMIT)
     flow, averaged = zoo.build(recipe), zoo.build(recipe)
-    flow.compile(make_optimizer(recipe.train, steps))
+    compile_flow(flow, recipe.train, steps)
     averaged.compile(None)
     validation = data.batches(recipe.data, "validation", 32, LIMIT)
     checkpoints = callbacks.Checkpoints(tmp_path, {}, [], averaged, validation)

@@ -75,14 +75,14 @@ class Checkpoints(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.averaged.set_weights(self.model.get_weights())
         self.model.optimizer.finalize_variable_values(self.averaged.trainable_variables)
+        # On JAX the assignment shares the optimizer's arrays, which `evaluate` would give away: copy them.
+        self.averaged.set_weights(self.averaged.get_weights())
         value = self.averaged.evaluate(self.validation, verbose=0, return_dict=True)["bits_per_dim"]
         self._require_finite("validation bits/dim", value)
         logs["val_bits_per_dim"] = value  # for the callbacks that follow, the progress bar among them
         best = min((past["val_bits_per_dim"] for past in self.history), default=math.inf)
         seconds = round(time.monotonic() - self.start, 3)
-        self.history.append(
-            {"epoch": self.epoch, **{k: float(v) for k, v in logs.items()}, "seconds": seconds}
-        )
+        self.history.append({"epoch": self.epoch, **{k: float(v) for k, v in logs.items()}, "seconds": seconds})
         previous = last_checkpoint(self.folder)
 
         def write(folder):

@@ -1,4 +1,4 @@
-"""The optimizer that a recipe describes."""
+"""The optimizer that a recipe describes, and flows compiled with it."""
 
 import math
 
@@ -55,3 +55,12 @@ def make_optimizer(train, steps_per_epoch=None):
     averaging = {"use_ema": True, "ema_momentum": train.ema} if train.ema else {}
     config = {"learning_rate": rate, "global_clipnorm": train.clip_norm, **averaging}
     return keras.optimizers.get({"class_name": train.optimizer, "config": config})
+
+
+def compile_flow(flow, train, steps_per_epoch=None):
+    """Compile a flow as a recipe's `[train]` table says; the arguments are those of `make_optimizer`.
+
+    `train.jit_compile` is about XLA on TensorFlow: on JAX, Keras without it would run one operation at a time.
+    """
+    jit_compile = train.jit_compile or keras.backend.backend() == "jax"
+    flow.compile(make_optimizer(train, steps_per_epoch), jit_compile=jit_compile)

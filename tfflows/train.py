@@ -14,7 +14,7 @@ import keras
 
 from tfflows import callbacks, data, store, zoo
 from tfflows.evaluate import evaluate
-from tfflows.optimizers import make_optimizer
+from tfflows.optimizers import compile_flow
 from tfflows.visualize import sample_images, save_png
 
 PACKAGES = ("tfflows", "keras", "numpy", "tensorflow", "tensorflow-probability", "tfp-nightly", "jax")
@@ -80,9 +80,9 @@ def _train(recipe, run, work, logs, resume):
 
     keras.utils.set_random_seed(seed)
     flow, averaged = zoo.build(recipe, seed), zoo.build(recipe, seed)
-    flow.compile(make_optimizer(train, steps_per_epoch), jit_compile=train.jit_compile)
+    compile_flow(flow, train, steps_per_epoch)
     flow.optimizer.build(flow.trainable_variables)
-    averaged.compile(None, jit_compile=False)
+    averaged.compile(None, jit_compile=flow.jit_compile)
     after_epoch = [callbacks.Checkpoints(work, run, history, averaged, validation)]
     if importlib.util.find_spec("tensorflow"):
         after_epoch.append(callbacks.Summaries(logs, averaged))

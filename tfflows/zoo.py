@@ -80,7 +80,7 @@ def load(name, version=None, weights="trained"):
         store.NotFoundError: there is no such model or version.
         store.CorruptError: a file of the weights is missing or altered.
     """
-    from tfflows.optimizers import make_optimizer
+    from tfflows.optimizers import compile_flow
 
     if weights not in ("trained", None):
         raise ValueError(f"weights is {weights!r}, expected 'trained' or None")
@@ -92,7 +92,7 @@ def load(name, version=None, weights="trained"):
         entry = Recipe.from_toml(folder / "recipe.toml")
         flow = build(entry)
         flow.load_weights(folder / "model.weights.h5")
-    flow.compile(make_optimizer(entry.train), jit_compile=entry.train.jit_compile)
+    compile_flow(flow, entry.train)
     return flow
 
 
