@@ -16,7 +16,7 @@ BLOCK = 16  # dimensions that are solved one by one between two large matrix pro
 class MADE(Conditioner):
     """A multilayer perceptron whose outputs for dimension i see the inputs before i alone.
 
-    x [B, n], condition [B, N] -> [B, P, n]. The weights are multiplied by masks made of degrees (`masks.made_degrees`);
+    x [B, n], condition [B, N] -> [B, P, n]. The weights are masked by the units' degrees (`masks.made_degrees`);
     the condition has degree 0: every unit sees it. Hidden units are sorted by degree, so that what becomes known
     together lies together.
 
@@ -51,20 +51,18 @@ class MADE(Conditioner):
         n = self.size = input_shape[-1]
         lowest = 0 if self.condition_size else 1
         self._degrees = masks.made_degrees(n, self.hidden, self.degrees, lowest, self.seed)
-        *hidden_masks, last_mask = masks.made_masks(n, self._degrees)
-        last_mask = np.repeat(last_mask[:, None], self.outputs // n, axis=1)  # [H, P, n]
-        self._masks = [mask.astype(self.variable_dtype) for mask in (*hidden_masks, last_mask)]
 
         def kernel(shape, initializer, name):
             regularizer = keras.regularizers.L2(self.l2) if self.l2 else None
             return self.add_weight(shape=shape, initializer=initializer, regularizer=regularizer, name=name)
 
         self.kernels, self.biases = [], []
-        for index, mask in enumerate(hidden_masks):
-            self.kernels.append(kernel(mask.shape, "he_normal", f"kernel_{index}"))
-            self.biases.append(self.add_weight(shape=mask.shape[1:], initializer="zeros", name=f"bias_{index}"))
-        self.kernels.append(kernel(last_mask.shape, "zeros", "kernel_last"))
-        self.biases.append(self.add_weight(shape=last_mask.shape[1:], initializer="zeros", name="bias_last"))
+        for index, shape in enumerate(zip((n, *self.hidden), self.hidden, strict=False)):
+            self.kernels.append(kernel(shape, "he_normal", f"kernel_{index}"))
+            self.biases.append(self.add_weight(shape=shape[1:], initializer="zeros", name=f"bias_{index}"))
+        shape = (self.hidden[-1], self.outputs // n, n)
+        self.kernels.append(kernel(shape, "zeros", "kernel_last"))
+        self.biases.append(self.add_weight(shape=shape[1:], initializer="zeros", name="bias_last"))
         if self.condition_size:
             shape = (self.condition_size, self.hidden[0])
             self.condition_kernel = kernel(shape, "he_normal", "condition_kernel")
@@ -88,7 +86,7 @@ class MADE(Conditioner):
         kernels, biases = self._weights(condition)
         n, block = self.size, min(BLOCK, self.size)
         starts = np.minimum(np.arange(0, n, block), n - block)
-        windows = [(starts, block), *(_windows(degrees, starts, block) for degrees in self._degrees)]
+        windows = [(starts, block), *(_windows(degrees, starts, block) for degrees in self._degrees[1:-1])]
         sizes = [size for _, size in windows]
         table = np.stack([first for first, _ in windows], axis=1).astype("int32")  # [blocks, 1 + hidden layers]
         # The batch is the last axis here, so that what is read and written lies together.
@@ -131,7 +129,11 @@ class MADE(Conditioner):
 
     def _weights(self, condition):
         """The masked kernels, and the biases, the first with the condition's part: [B, H]."""
-        kernels = [kernel * mask for kernel, mask in zip(self.kernels, self._masks, strict=True)]
+        kernels = []
+        for kernel, degrees, following in zip(self.kernels, self._degrees, self._degrees[1:], strict=False):
+            # Compared in the graph: as constants the masks would be as large as the weights.
+            degrees = ops.reshape(ops.convert_to_tensor(degrees), (-1, *(1,) * (len(kernel.shape) - 1)))
+            kernels.append(ops.where(degrees <= following, kernel, ops.zeros_like(kernel)))
         biases = [ops.convert_to_tensor(bias)[None] for bias in self.biases]
         if self.condition_size:
             if condition is None:

@@ -19,15 +19,17 @@ def odd_even(size):
 
 
 def made_degrees(size, hidden, mode="sequential", lowest=1, seed=0):
-    """Sorted degrees [width] of each hidden layer of a MADE whose inputs have degrees 1 .. size.
+    """Degrees of the units of a MADE, one array [width] for each layer: inputs, hidden layers, outputs.
 
-    A unit of degree m sees the inputs 1 .. m. "sequential" runs through lowest .. size - 1 again and again;
-    "random" draws from there, but not below the layer before, where a unit would see nothing (Germain et al. 2015,
-    arXiv 1502.03509, section 4). `lowest` is 0 where a condition gives units that see no input something to do.
+    A unit is connected to those of the layer before whose degree is not above its own. Input i (of 1 .. size) has
+    degree i and output i degree i - 1, so that it sees the inputs before i alone. Hidden units of degree m see the
+    inputs 1 .. m; they are sorted. "sequential" runs through lowest .. size - 1 again and again; "random" draws from
+    there, but not below the layer before, where a unit would see nothing (Germain et al. 2015, arXiv 1502.03509,
+    section 4). `lowest` is 0 where a condition gives units that see no input something to do.
     """
     if mode not in ("sequential", "random"):
         raise ValueError(f"The degrees of a MADE are 'sequential' or 'random', not {mode!r}.")
-    random, degrees = np.random.RandomState(seed), []
+    random, degrees = np.random.RandomState(seed), [np.arange(1, size + 1)]
     low = min(lowest, size - 1)
     for width in hidden:
         if mode == "random":
@@ -35,14 +37,4 @@ def made_degrees(size, hidden, mode="sequential", lowest=1, seed=0):
             low = int(degrees[-1][0])
         else:
             degrees.append(np.sort(np.arange(width) % (size - low) + low))
-    return degrees
-
-
-def made_masks(size, degrees):
-    """Masks [in, out] of each layer from the degrees of the hidden ones: True where there is a connection.
-
-    A hidden unit sees units of at most its own degree, output i (of 1 .. size) those of a degree below i.
-    """
-    inputs = np.arange(1, size + 1)
-    into = zip([inputs, *degrees[:-1]], degrees, strict=True)
-    return [*(a[:, None] <= b[None] for a, b in into), degrees[-1][:, None] < inputs[None]]
+    return [layer.astype("int32") for layer in (*degrees, np.arange(size))]
