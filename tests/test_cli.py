@@ -1,6 +1,7 @@
 """The command line: what it prints, and one sentence with exit code 2 for what it cannot do."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -88,6 +89,21 @@ def test_export_writes_the_version_folder_and_overwrites_nothing(trained, tmp_pa
     assert (folder / "saved_model.pb").read_bytes() == (trained / "saved_model.pb").read_bytes()
     assert run("export", "tiny", tmp_path) == 2
     assert "exists" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="SavedModels need TensorFlow")
+def test_export_makes_the_savedmodel_that_weights_trained_on_jax_lack(trained, tmp_path, monkeypatch):
+    def write(folder):
+        for name in ("recipe.toml", "metrics.json", "model.weights.h5"):
+            shutil.copy(trained / name, folder)
+
+    monkeypatch.setenv("TFFLOWS_HOME", str(tmp_path / "home"))
+    store.publish(tmp_path / "home" / "tiny", write, 4)
+    assert run("export", "tiny", tmp_path / "models") == 0
+    folder = tmp_path / "models" / "tiny" / "4"
+    store.verify(folder)
+    assert (folder / "saved_model.pb").is_file()
+    assert (folder / "model.weights.h5").read_bytes() == (trained / "model.weights.h5").read_bytes()
 
 
 BAD = {

@@ -72,7 +72,14 @@ def test_a_version_is_loaded_by_number_and_an_altered_one_is_refused(trained, tm
         zoo.load("tiny", version=3)
 
 
-def test_a_family_that_is_not_there_is_named(tiny_recipe):
-    recipe = Recipe.from_toml(tiny_recipe.read_text().replace('"realnvp"', '"realnpv"'))
-    with pytest.raises(ValueError, match=r"model\.family is 'realnpv', expected one of .*realnvp"):
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ('"realnvp"', '"realnpv"', r"model\.family is 'realnpv', expected one of .*realnvp"),
+        ("num_levels", "num_level", r"model\.arguments has no key 'num_level'; did you mean 'num_levels'"),
+    ],
+)
+def test_a_model_that_is_not_there_is_named(tiny_recipe, right, wrong, message):
+    recipe = Recipe.from_toml(tiny_recipe.read_text().replace(right, wrong))
+    with pytest.raises(ValueError, match=message):
         zoo.build(recipe)

@@ -19,12 +19,10 @@ def main(argv=None):
     try:
         arguments.command(arguments)
     except KeyboardInterrupt:
-        print(
-            "\ntfflows: interrupted; `train` goes on with --resume after its last whole epoch",
-            file=sys.stderr,
-        )
+        hint = ": the same command with --resume goes on after the last whole epoch"
+        print(f"\ntfflows: interrupted{hint if arguments.command is _train else ''}", file=sys.stderr)
         return 130
-    except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
+    except (ValueError, OSError, ArithmeticError, NotImplementedError, store.StoreError) as error:
         if arguments.debug:
             raise
         print(f"tfflows: {error}", file=sys.stderr)
@@ -40,7 +38,7 @@ def _list(arguments):
     width = max(map(len, names))
     print(f"{'name':{width}}  bits/dim  description")
     for name in names:
-        bits = f"{_metrics(store.resolve(name))['bits_per_dim']:8.3f}" if name in trained else f"{'-':>8}"
+        bits = f"{zoo.metrics(name)['bits_per_dim']:8.3f}" if name in trained else f"{'-':>8}"
         print(f"{name:{width}}  {bits}  {zoo.recipe(name).description}")
 
 
@@ -51,7 +49,7 @@ def _show(arguments):
         print(f"# no trained weights: tfflows train {arguments.name}")
         return
     folder = zoo.artefact(arguments.name, arguments.version)
-    metrics = _metrics(folder)
+    metrics = zoo.metrics(arguments.name, arguments.version)
     print(f"# {folder}\n# test bits/dim {metrics['bits_per_dim']:.4f}, {metrics['protocol']}")
 
 
@@ -72,7 +70,7 @@ def _train(arguments):
         output=arguments.output,
         resume=arguments.resume,
     )
-    metrics = _metrics(folder)
+    metrics = json.loads((folder / "metrics.json").read_text())
     print(f"test bits/dim {metrics['bits_per_dim']:.4f}, {metrics['protocol']}\n{folder}")
 
 
@@ -116,10 +114,6 @@ def _export(arguments):
             export(zoo.load(arguments.name, arguments.version), folder)
 
     print(store.publish(Path(arguments.folder) / arguments.name, write, int(artefact.name)))
-
-
-def _metrics(folder):
-    return json.loads((folder / "metrics.json").read_text())
 
 
 def _import_tensorflow():
@@ -175,9 +169,7 @@ def _parser():
     def add_trained(command, description, example):
         sub = add(command, description, example)
         sub.add_argument("name", metavar="NAME", help="a model, see `tfflows list`")
-        sub.add_argument(
-            "--version", type=_at_least(1), metavar="N", help="of the weights; default the highest"
-        )
+        sub.add_argument("--version", type=_at_least(1), metavar="N", help="of the weights; default the highest")
         return sub
 
     def add_data(sub):
@@ -189,9 +181,7 @@ def _parser():
 
     add_trained(_show, "show the recipe of a model and its figures", "tfflows show realnvp_digits")
 
-    sub = add(
-        _train, "train a model and store its weights", "tfflows train realnvp_digits --epochs 20 --seed 1"
-    )
+    sub = add(_train, "train a model and store its weights", "tfflows train realnvp_digits --epochs 20 --seed 1")
     sub.add_argument("name", metavar="NAME", help="a model, see `tfflows list`, or a recipe.toml of your own")
     sub.add_argument("--epochs", type=_at_least(1), metavar="N", help="default that of the recipe")
     sub.add_argument("--batch-size", type=_at_least(1), metavar="N", help="default that of the recipe")
@@ -205,17 +195,13 @@ def _parser():
     sub.add_argument("--batch-size", type=_at_least(1), default=256, metavar="N", help="default 256")
     add_data(sub)
 
-    sub = add_trained(
-        _sample, "draw samples as a PNG file", "tfflows sample realnvp_digits --num 16 --seed 1"
-    )
+    sub = add_trained(_sample, "draw samples as a PNG file", "tfflows sample realnvp_digits --num 16 --seed 1")
     sub.add_argument("--num", type=_at_least(1), default=64, metavar="N", help="number of images, default 64")
     sub.add_argument("--temperature", type=_at_least(0, float), default=1.0, metavar="T", help="default 1")
     sub.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="default 0")
     sub.add_argument("--label", type=_at_least(0), metavar="N", help="class, of a class-conditional model")
     sub.add_argument("--output", default="samples.png", metavar="FILE", help="default samples.png")
 
-    sub = add_trained(
-        _export, "write a SavedModel for TensorFlow Serving", "tfflows export realnvp_digits models"
-    )
+    sub = add_trained(_export, "write a SavedModel for TensorFlow Serving", "tfflows export realnvp_digits models")
     sub.add_argument("folder", metavar="DIR", help="DIR/NAME/VERSION is written")
     return parser

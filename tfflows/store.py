@@ -65,7 +65,14 @@ def versions(parent):
 
 
 def resolve(name, version=None):
-    """Return the verified folder of an artefact.
+    """Return the folder of an artefact, verified; arguments and errors are those of `find` and `verify`."""
+    folder = find(name, version)
+    verify(folder)
+    return folder
+
+
+def find(name, version=None):
+    """Return the folder of an artefact, as it is.
 
     Args:
         name: the name of the artefact, as `realnvp_digits`.
@@ -73,7 +80,6 @@ def resolve(name, version=None):
 
     Raises:
         NotFoundError: there is no such name or version.
-        CorruptError: a file is missing or altered.
     """
     check_name(name)
     found = set()
@@ -81,9 +87,7 @@ def resolve(name, version=None):
         here = versions(root / name)
         found.update(here)
         if here and (version is None or version in here):
-            folder = root / name / str(max(here) if version is None else version)
-            verify(folder)
-            return folder
+            return root / name / str(max(here) if version is None else version)
     if found:
         raise NotFoundError(f"{name} has no version {version}: there is {', '.join(map(str, sorted(found)))}")
     raise NotFoundError(f"there are no weights of {name} in {' or '.join(map(str, roots()))}")

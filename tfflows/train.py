@@ -28,7 +28,7 @@ def fit(recipe, *, seed=0, limit=None, path=None, output=None, resume=False):
     TensorFlow. TensorBoard's logs go to `<output>/<name>/logs/<version>`, a checkpoint of each epoch to
     `<output>/<name>/.training`. A run that was stopped goes on after its last whole epoch, to the same
     weights as one that was not: noise and batches are functions of the seed and the step, and a checkpoint
-    has all else.
+    has all else. (TensorFlow sums in a fixed order on a GPU only where TF_DETERMINISTIC_OPS=1 is set.)
 
     Args:
         recipe: a `Recipe`.
@@ -59,7 +59,7 @@ def fit(recipe, *, seed=0, limit=None, path=None, output=None, resume=False):
         test = data.arrays(recipe.data, "test", limit, path)  # what is missing is missed before training
         work, version = parent / ".training", max(store.versions(parent), default=0) + 1
         averaged, history = _train(recipe, run, work, parent / "logs" / str(version), resume)
-        folder = _publish(recipe, run, averaged, test, history, parent, version)
+        folder = _publish(recipe, run, averaged, test, history, parent)
         shutil.rmtree(work)
     return folder
 
@@ -106,7 +106,7 @@ def _train(recipe, run, work, logs, resume):
     return averaged, history
 
 
-def _publish(recipe, run, flow, test, history, parent, version):
+def _publish(recipe, run, flow, test, history, parent):
     best = min(history, key=lambda epoch: epoch["val_bits_per_dim"])
     metrics = {
         "name": recipe.name,
@@ -134,7 +134,7 @@ def _publish(recipe, run, flow, test, history, parent, version):
 
             export(flow, folder)
 
-    return store.publish(parent, write, version)
+    return store.publish(parent, write)
 
 
 def _checkpoint_to_resume(work, run, resume):

@@ -4,6 +4,8 @@ A name is that of a recipe in the zoo, or of weights that you trained with a rec
 """
 
 import difflib
+import inspect
+import json
 from fnmatch import fnmatchcase
 
 from tfflows import store
@@ -46,15 +48,20 @@ def build(entry, seed=0):
 
     entry = entry if isinstance(entry, Recipe) else recipe(entry)
     data, model = entry.data, entry.model
-    if model.family not in MODELS:
+    family = MODELS.get(model.family)
+    if family is None:
         raise ValueError(f"model.family is {model.family!r}, expected one of {', '.join(sorted(MODELS))}")
+    known = inspect.getfullargspec(family).kwonlyargs
+    for argument in model.arguments:
+        if argument not in known:
+            nearest = difflib.get_close_matches(argument, known, n=1, cutoff=0)[0]
+            raise ValueError(f"model.arguments has no key {argument!r}; did you mean {nearest!r}?")
     num_classes = data.num_classes if model.conditional else None
-    transform = MODELS[model.family](data.shape, data.num_values, condition_size=num_classes or 0, **model.arguments)
     dequantizer = model.dequantizer
     if dequantizer in DEQUANTIZERS:
         dequantizer = DEQUANTIZERS[dequantizer](data.shape, data.num_values)
     return Flow(
-        transform,
+        family(data.shape, data.num_values, condition_size=num_classes or 0, **model.arguments),
         data.shape,
         num_values=data.num_values,
         base=model.base,
@@ -98,6 +105,17 @@ def load(name, version=None, weights="trained"):
 
 def artefact(name, version=None):
     """The verified folder with a model's weights, recipe and metrics; raises as `load` does."""
+    _require_weights(name)
+    return store.resolve(name, version)
+
+
+def metrics(name, version=None):
+    """The `metrics.json` of a model as a dict: test bits/dim, how it was measured, the learning curve."""
+    _require_weights(name)
+    return json.loads((store.find(name, version) / "metrics.json").read_text())
+
+
+def _require_weights(name):
     known = list_models()
     if store.check_name(name) not in known:
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
@@ -107,4 +125,3 @@ def artefact(name, version=None):
             f"{name} has no trained weights: train them with `tfflows train {name}`, "
             "or pass weights=None for an untrained model"
         )
-    return store.resolve(name, version)
