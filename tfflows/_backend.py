@@ -25,7 +25,7 @@ def flow_dtype():
 def compiled(model, function):
     """`function(*tensors)` as one compiled graph that reads the current weights of `model` at every call."""
     if keras.backend.backend() == "tensorflow":
-        return tf.function(function, reduce_retracing=True)
+        return tf.function(function, autograph=False, reduce_retracing=True)
 
     # jax.jit would freeze the weights that it meets at the first call, so they are passed as arguments.
     def stateless(values, *args):

@@ -3,8 +3,8 @@
 import numpy as np
 from keras import ops
 
-from tfflows import inputs, noise
-from tfflows._backend import tfd, tfp
+from tfflows import inputs
+from tfflows._backend import tfd
 
 
 class FlowDistribution(tfd.Distribution):
@@ -48,10 +48,8 @@ class FlowDistribution(tfd.Distribution):
         return ops.reshape(log_prob, ops.shape(x)[: len(x.shape) - len(shape)])
 
     def _sample_n(self, n, seed=None):
-        words = tfp.random.sanitize_seed(seed)
-        first, second = (ops.broadcast_to(ops.cast(words[i], "uint32"), (n,)) for i in range(2))
-        keys = noise.fold((first, second), ops.arange(n, dtype="int32"))
-        uniforms = noise.uniform(keys, self._flow.prior.num_uniforms, self._flow.dtype)
+        size = (n, self._flow.prior.num_uniforms)
+        uniforms = tfd.Uniform(np.finfo(self._flow.dtype).tiny, np.ones((), self._flow.dtype)).sample(size, seed=seed)
         z = self._flow.prior.sample(uniforms, ops.ones((n,), self._flow.dtype))
         return self._flow._generate(z, self._rows(n))
 
