@@ -88,12 +88,12 @@ def _train(recipe, run, work, logs, resume):
         after_epoch.append(callbacks.Summaries(logs, averaged))
     if checkpoint:
         callbacks.restore(checkpoint, flow)
-    print(
-        f"{recipe.name}: {flow.count_params():,} weights, {steps_per_epoch} steps an epoch, "
-        f"epochs {first_epoch + 1} to {train.epochs} on {_device()}; tensorboard --logdir {logs}",
-        flush=True,
-    )
     if first_epoch < train.epochs:
+        print(
+            f"{recipe.name}: {flow.count_params():,} weights, {steps_per_epoch} steps an epoch, "
+            f"epochs {first_epoch + 1} to {train.epochs} on {_device()}; tensorboard --logdir {logs}",
+            flush=True,
+        )
         flow.fit(
             batches,
             initial_epoch=first_epoch,
