@@ -96,8 +96,8 @@ class Checkpoints(keras.callbacks.Callback):
                 shutil.copy(previous / "best.weights.h5", folder)
 
         store.publish(self.folder, write, self.epoch)
-        if previous is not None:
-            shutil.rmtree(previous)
+        for old in store.versions(self.folder)[:-1]:
+            shutil.rmtree(self.folder / str(old))
 
     def _require_finite(self, name, value):
         if not math.isfinite(value):
