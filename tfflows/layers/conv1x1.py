@@ -32,25 +32,25 @@ class Conv1x1(FlowLayer):
 
     def build(self, input_shape):
         size = input_shape[-1]
-        rotation = random_rotation(size, self.seed)
-
-        def weight(name, value, **options):
-            def initializer(shape, dtype):
-                return ops.cast(value, dtype)
-
-            return self.add_weight(shape=value.shape, initializer=initializer, name=name, **options)
-
         if not self.lu:
-            self.matrix = weight("matrix", rotation)
+            self.matrix = self.add_weight(shape=(size, size), initializer=self._rotation, name="matrix")
             return
-        order, lower, upper = scipy.linalg.lu(rotation, p_indices=True)
+        order, lower, upper = scipy.linalg.lu(self._rotation((size, size), "float64"), p_indices=True)
         diagonal = np.diag(upper)
-        # Fixed, and yet saved: another machine's rounding may choose other pivots than those of L and U.
-        self.order = weight("order", order, trainable=False, dtype="int32")
-        self.sign = weight("sign", np.sign(diagonal), trainable=False, dtype="int32")
         # L below the diagonal, U above it, and log_diagonal on it: as many weights as W has.
         packed = np.tril(lower, -1) + np.triu(upper, 1) + np.diag(np.log(np.abs(diagonal)))
-        self.lower_upper = weight("lower_upper", packed)
+        self.lower_upper = self.add_weight(shape=(size, size), initializer=_values(packed), name="lower_upper")
+        # Fixed, and yet saved: another machine's rounding may choose other pivots than those of L and U.
+        fixed = {"shape": (size,), "dtype": "int32", "trainable": False}
+        self.order = self.add_weight(initializer=_values(order), name="order", **fixed)
+        self.sign = self.add_weight(initializer=_values(np.sign(diagonal)), name="sign", **fixed)
+
+    def _rotation(self, shape, dtype):
+        """A uniformly distributed rotation, determinant 1; the same for a seed in every release."""
+        q, r = np.linalg.qr(np.random.RandomState(self.seed).randn(*shape))
+        q = q * np.sign(np.diag(r))  # the decomposition's signs are a convention, not random
+        q[:, 0] *= np.sign(np.linalg.det(q))
+        return q.astype(dtype)
 
     def forward_and_log_det(self, z, condition=None, training=False):
         if self.lu:
@@ -92,9 +92,5 @@ class Conv1x1(FlowLayer):
         return {**super().get_config(), "lu": self.lu, "seed": self.seed}
 
 
-def random_rotation(size, seed):
-    """A uniformly distributed rotation [size, size], determinant 1; the same for a seed in every release."""
-    q, r = np.linalg.qr(np.random.RandomState(seed).randn(size, size))
-    q = q * np.sign(np.diag(r))  # the decomposition's signs are a convention, not random
-    q[:, 0] *= np.sign(np.linalg.det(q))
-    return q
+def _values(value):
+    return lambda shape, dtype: value.astype(dtype)

@@ -17,6 +17,7 @@ def glow(
     lu=False,
     learn_top=True,
     dropout=0.0,
+    alpha=None,
     seed=0,
 ):
     """Glow: multi-scale flow of actnorm, invertible 1x1 convolution and coupling.
@@ -28,7 +29,8 @@ def glow(
 
     Arguments: `num_levels` (L) and `num_steps` (K); `width` and `dropout` of the coupling networks;
     `coupling`, "affine" or "additive"; `lu`, the form of the 1x1 convolutions, whose rotations have the seeds
-    `seed`, `seed` + 1, ...; `learn_top`, whether the top level's prior is learned.
+    `seed`, `seed` + 1, ...; `learn_top`, whether the top level's prior is learned; `alpha` of RealNVP's logit,
+    which suits images with much pure black, or None for the paper's linear scaling.
 
     Where the released code (openai/glow) differs from the paper's text, this follows the code on the scale
     sigmoid(h + 2), the zero convolution's factor 3, the full matrix W and the learned priors, the paper on
@@ -63,4 +65,5 @@ def glow(
         elif learn_top:
             from_data.append(layers.ChannelAffine(condition_size))
         levels.append(layers.Chain(from_data[::-1]))
-    return layers.Chain([layers.Multiscale(levels[::-1]), layers.Rescale(num_values)])
+    rescale = layers.Rescale(num_values) if alpha is None else layers.Logit(num_values, alpha)
+    return layers.Chain([layers.Multiscale(levels[::-1]), rescale])
