@@ -2,7 +2,9 @@
 
 Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3")
 in uint32 operations. A key is a pair of uint32 arrays of shape [B]: an image or a sample has its own key, so that
-its numbers are the same whatever batch it comes in, on TensorFlow and on JAX, compiled or not.
+its numbers are the same whatever batch it comes in, on TensorFlow and on JAX, compiled or not. There are engines for
+exported models (OpenVINO) that hold uint32 as int32 and sum integers as floats: what is written here is right there
+too, hence the masks after shifts, the sum by halves and no factor above 2^31.
 """
 
 import numpy as np
@@ -12,8 +14,13 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = np.uint32(0x1BD11BDA)
 
 
+def _high_bits(x, bits):
+    """The highest `bits` bits of x, as an integer."""
+    return ops.bitwise_and(ops.right_shift(x, np.uint32(32 - bits)), np.uint32(2**bits - 1))
+
+
 def _rotate_left(x, bits):
-    return ops.bitwise_or(ops.left_shift(x, np.uint32(bits)), ops.right_shift(x, np.uint32(32 - bits)))
+    return ops.bitwise_or(ops.left_shift(x, np.uint32(bits)), _high_bits(x, bits))
 
 
 def threefry(key, counter):
@@ -30,7 +37,7 @@ def threefry(key, counter):
 
 
 def fold(key, data0, data1=0):
-    """A new key [B] for the integers `data0`, `data1` (scalars, or [B] to give each row its own): independent of `key`."""
+    """A new key [B] for the integers `data0`, `data1` (scalars, or [B], one for each row): independent of `key`."""
     return threefry(key, (_uint32(data0), _uint32(data1)))
 
 
@@ -43,13 +50,13 @@ def seed_keys(seeds):
 def image_keys(images):
     """Keys [B] of integer images [B, ...]: equal for equal pixels, independent otherwise.
 
-    A multilinear hash sum_d a_d x_d mod 2^32 (Carter and Wegman 1979) with two rows of fixed odd coefficients, then
-    one Threefry block. RandomState's stream is frozen by NumPy, so a key means the same image in every release.
+    A multilinear hash sum_d a_d x_d mod 2^32 (Carter and Wegman 1979) with two rows of fixed odd coefficients below
+    2^31, then one Threefry block. RandomState's stream is frozen by NumPy: a key means the same image in every release.
     """
     size = int(np.prod(images.shape[1:]))
     pixels = ops.add(_uint32(ops.reshape(images, (-1, size))), np.uint32(1))
-    coefficients = np.random.RandomState(1979).randint(0, 2**32, size=(2, size), dtype=np.uint32) | np.uint32(1)
-    return fold(tuple(ops.sum(ops.multiply(pixels, row), axis=-1) for row in coefficients), 0)
+    coefficients = np.random.RandomState(1979).randint(0, 2**31, size=(2, size), dtype=np.uint32) | np.uint32(1)
+    return fold(tuple(_sum(ops.multiply(pixels, row)) for row in coefficients), 0)
 
 
 def uniform(key, size, dtype="float32", bits=23):
@@ -58,8 +65,17 @@ def uniform(key, size, dtype="float32", bits=23):
     words = threefry(tuple(word[:, None] for word in key), (counter, np.zeros_like(counter)))
     words = ops.concatenate(words, axis=-1)[:, :size]  # [B, size]
     # int32 on the way: the bits fit, and every backend converts int32 to float.
-    k = ops.cast(ops.right_shift(words, np.uint32(32 - bits)), "int32")
+    k = ops.cast(_high_bits(words, bits), "int32")
     return (ops.cast(k, dtype) + 0.5) * 2.0**-bits
+
+
+def _sum(x):
+    """Sum [B] mod 2^32 of x [B, N] by halves."""
+    while (size := x.shape[-1]) > 1:
+        half = size // 2
+        folded = ops.add(x[:, :half], x[:, half : 2 * half])
+        x = ops.concatenate([folded, x[:, 2 * half :]], axis=-1) if size % 2 else folded
+    return x[:, 0]
 
 
 def _uint32(x):
