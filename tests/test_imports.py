@@ -29,6 +29,7 @@ LEVELS = {
     "tfflows.datasets": 4,
     "tfflows.data": 4,
     "tfflows.store": 4,
+    "tfflows.warmup": 4,
     "tfflows.export": 4,
     "tfflows.visualize": 4,
     "tfflows.optimizers": 4,

@@ -3,8 +3,9 @@
 import math
 
 import keras
+import numpy as np
 
-from tfflows import inputs
+from tfflows import inputs, warmup
 
 
 def export(flow, folder):
@@ -23,21 +24,19 @@ def export(flow, folder):
 
     Args:
         flow: a `Flow` on images of at most 256 values.
-        folder: where `saved_model.pb` and `variables/` go; other files in it are left alone.
+        folder: where `saved_model.pb`, `variables/` and `assets.extra/` go; other files in it are left alone.
 
     Raises:
         ValueError: the flow is not one on such images.
-        RuntimeError: Keras runs on another backend than TensorFlow.
+        NotImplementedError: Keras runs on another backend than TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":
-        raise RuntimeError(
+        raise NotImplementedError(
             f"Keras runs on {keras.backend.backend()} and writes a SavedModel only on TensorFlow: set "
             "KERAS_BACKEND=tensorflow"
         )
     if flow.num_values is None or flow.num_values > 256:
-        raise ValueError(
-            f"a flow with num_values={flow.num_values} cannot be exported: at most 256 fit in uint8"
-        )
+        raise ValueError(f"a flow with num_values={flow.num_values} cannot be exported: at most 256 fit in uint8")
     import tensorflow as tf
 
     images = tf.TensorSpec((None, *flow.event_shape), tf.uint8, "images")
@@ -66,10 +65,20 @@ def export(flow, folder):
         condition = inputs.check_condition(flow, condition, None)
         return {"images": flow.sample_from_seeds(seed, temperature, condition)}
 
+    endpoints = {  # the first is serving_default too
+        log_prob: [images, *condition],
+        encode: [images, *condition],
+        decode: [latents, *condition],
+        sample: [seed, temperature, *condition],
+    }
     # Without `archive.track(flow)`, which writes every weight twice: those that the endpoints read are saved.
     archive = keras.export.ExportArchive()
-    archive.add_endpoint("log_prob", log_prob, [images, *condition])  # the first is serving_default too
-    archive.add_endpoint("encode", encode, [images, *condition])
-    archive.add_endpoint("decode", decode, [latents, *condition])
-    archive.add_endpoint("sample", sample, [seed, temperature, *condition])
+    for endpoint, signature in endpoints.items():
+        archive.add_endpoint(endpoint.__name__, endpoint, signature)
     archive.write_out(str(folder), verbose=False)
+
+    def one(signature):
+        return {spec.name: np.zeros((1, *spec.shape[1:]), spec.dtype.as_numpy_dtype) for spec in signature}
+
+    requests = {endpoint.__name__: one(signature) for endpoint, signature in endpoints.items()}
+    warmup.write(folder, [("serving_default", requests["log_prob"]), *requests.items()])
