@@ -18,6 +18,10 @@ def conv():
     return nets.ConvResNet(4, 1)
 
 
+def autoregressive(transformer="affine", **kwargs):
+    return lambda: layers.Autoregressive(layers.MADE([12, 12], **kwargs), transformer)
+
+
 LAYERS = {
     "additive halves": (coupling(transformer="additive"), (5,)),
     "affine halves flipped": (coupling(flip=True), (5,)),
@@ -27,6 +31,12 @@ LAYERS = {
     "checkerboard": (coupling(conv, mask="checkerboard"), (4, 3, 2)),
     "checkerboard flipped": (coupling(conv, mask="checkerboard", flip=True), (3, 4, 1)),
     "channels": (coupling(conv), (2, 3, 4)),
+    "spline": (coupling(transformer=layers.Spline(4)), (5,)),
+    "autoregressive": (autoregressive(), (5,)),
+    "autoregressive of random degrees": (autoregressive(degrees="random"), (20,)),
+    "autoregressive mixture of gaussians": (autoregressive(layers.MixtureOfGaussians(3)), (4,)),
+    "autoregressive spline": (autoregressive(layers.Spline(4)), (4,)),
+    "inverse autoregressive": (lambda: layers.Invert(autoregressive()()), (5,)),
     "batch norm": (layers.BatchNorm, (3, 2, 2)),
     "batch norm learned": (lambda: layers.BatchNorm(learned=True), (4,)),
     "squeeze": (layers.Squeeze, (4, 6, 2)),
@@ -39,6 +49,8 @@ LAYERS = {
     "1x1 convolution": (layers.Conv1x1, (2, 3, 4)),
     "1x1 convolution of vectors": (layers.Conv1x1, (5,)),
     "1x1 convolution in LU form": (lambda: layers.Conv1x1(lu=True, seed=1), (2, 3, 4)),
+    "planar": (layers.Planar, (3,)),
+    "continuous": (lambda: layers.Continuous(nets.MLP([8], activation="tanh"), num_steps=16), (2,)),
     "rescale": (lambda: layers.Rescale(17), (2, 2, 1)),
     "logit": (lambda: layers.Logit(256, 0.05), (2, 2, 1)),
     "chain": (lambda: layers.Chain([coupling(flip=True)(), layers.DiagonalScale(), coupling()()]), (4,)),
@@ -50,6 +62,7 @@ LAYERS = {
     ),
     "realnvp": (lambda: models.realnvp((8, 8, 1), 17, num_levels=2, num_blocks=1, filters=4), (8, 8, 1)),
     "glow": (lambda: models.glow((4, 4, 1), 17, num_levels=2, num_steps=1, width=4), (4, 4, 1)),
+    "maf": (lambda: models.maf((2, 2, 1), 17, num_layers=2, hidden=(8,), alpha=0.05), (2, 2, 1)),
     "nice": (lambda: models.nice((4, 4, 1), 17, hidden=(8,)), (4, 4, 1)),
 }
 
@@ -64,6 +77,7 @@ CONDITIONAL = {  # on a condition of 3 channels
     "checkerboard": (coupling(conv, mask="checkerboard", condition_size=3), (4, 4, 1)),
     "realnvp": (lambda: models.realnvp((4, 4, 1), 17, 3, num_levels=2, num_blocks=1, filters=4), (4, 4, 1)),
     "channel affine": (lambda: layers.ChannelAffine(3), (2, 2, 2)),
+    "autoregressive": (autoregressive(condition_size=3), (5,)),
     "glow": (
         lambda: models.glow((4, 4, 1), 17, 3, num_levels=2, num_steps=1, width=4, coupling="additive", lu=True),
         (4, 4, 1),

@@ -5,12 +5,14 @@ from tfflows.layers.autoregressive import MADE, Autoregressive
 from tfflows.layers.base import BijectorLayer, FlowLayer
 from tfflows.layers.batchnorm import BatchNorm
 from tfflows.layers.compose import Chain, Multiscale
+from tfflows.layers.continuous import Continuous
 from tfflows.layers.conv1x1 import Conv1x1
 from tfflows.layers.coupling import Coupling
 from tfflows.layers.dequantize import UniformDequantizer, VariationalDequantizer
 from tfflows.layers.invert import Invert
 from tfflows.layers.mixture import MixtureOfGaussians
 from tfflows.layers.permute import Permute
+from tfflows.layers.planar import Planar
 from tfflows.layers.rescale import Logit, Rescale
 from tfflows.layers.scale import ChannelAffine, DiagonalScale
 from tfflows.layers.squeeze import Flatten, Squeeze
@@ -26,6 +28,7 @@ __all__ = [
     "BijectorLayer",
     "Chain",
     "ChannelAffine",
+    "Continuous",
     "Conv1x1",
     "Coupling",
     "DiagonalScale",
@@ -36,6 +39,7 @@ __all__ = [
     "MixtureOfGaussians",
     "Multiscale",
     "Permute",
+    "Planar",
     "Rescale",
     "Spline",
     "Squeeze",
