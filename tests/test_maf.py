@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfflows import Flow, check_flow_layer, layers, nets
+from tfflows import Flow, check_flow_layer, layers, nets, zoo
 from tfflows._backend import compiled, tfb, tfd
+from tfflows.models import MODELS
 
 
 @pytest.fixture
@@ -211,3 +212,25 @@ def test_a_conditional_maf_learns_what_the_labels_say():
     flow.fit({"image": x, "condition": condition}, epochs=40, batch_size=128, verbose=0)
     entropy = 0.5 * np.log(2 * np.pi * np.e * 0.01)
     assert np.mean(flow.log_prob(x, condition)) > -entropy - 0.2
+
+
+def made_weights(n, condition_size=0, parameters=2):
+    """Two hidden layers of 1024: kernels, biases and, in the first layer, the condition's kernel."""
+    return (n + condition_size + 1) * 1024 + 1025 * 1024 + 1025 * parameters * n
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # a normalisation of a dimension has 4 numbers: gamma, beta, mean and variance
+        ("maf_mnist", 5 * (made_weights(784) + 4 * 784)),
+        ("maf_mnist_conditional_mog", 5 * (made_weights(784, 10) + 4 * 784) + made_weights(784, 10, 30)),
+        ("maf_cifar10", 10 * (made_weights(3072) + 4 * 3072)),
+    ],
+)
+def test_recipes_have_the_sizes_of_the_paper(name, expected):
+    entry = zoo.recipe(name)
+    classes = entry.data.num_classes if entry.model.conditional else 0
+    transform = MODELS["maf"](entry.data.shape, entry.data.num_values, classes or 0, **entry.model.arguments)
+    transform.build((None, *entry.data.shape))
+    assert transform.count_params() == expected

@@ -116,7 +116,7 @@ class _MixtureBijector(tfb.Bijector):
 
     def _log_tails(self, x):
         """log P(X <= x) and log P(X > x)."""
-        t = self._standard(x)
+        t = ops.clip(self._standard(x), -1e4, 1e4)  # beyond, the expansion of log Phi overflows in float32
         return tuple(ops.logsumexp(self._log_weights + _normal(x).log_cdf(v), axis=-1) for v in (t, -t))
 
     def _log_density(self, x):
@@ -131,9 +131,9 @@ def _normal(x):
 def _quantile(log_p):
     """Phi^-1(exp(log_p)) for log_p <= log(1/2), however small."""
     normal, value = _normal(log_p), ops.stop_gradient(log_p)
-    far = value < -20.0
-    radicand = -2 * ops.where(far, value, -20.0) - np.log(2 * np.pi)
-    z = ops.where(far, -ops.sqrt(radicand - ops.log(radicand)), normal.quantile(ops.exp(ops.maximum(value, -20.0))))
+    far = value < -2.0
+    radicand = -2 * ops.where(far, value, -2.0) - np.log(2 * np.pi)
+    z = ops.where(far, -ops.sqrt(radicand - ops.log(radicand)), normal.quantile(ops.exp(ops.maximum(value, -2.0))))
     for _ in range(2):
         log_cdf = normal.log_cdf(z)
         z = ops.stop_gradient(z - (log_cdf - value) * ops.exp(log_cdf - normal.log_prob(z)))
