@@ -16,8 +16,8 @@ from conftest import LIMIT
 
 from tfflows import callbacks, data, store, zoo
 from tfflows.cli import main
-from tfflows.optimizers import Schedule, compile_flow
-from tfflows.recipe import Recipe
+from tfflows.optimizers import compile_flow, make_optimizer
+from tfflows.recipe import Recipe, Train
 from tfflows.train import fit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -148,10 +148,12 @@ def test_divergence_keeps_the_last_good_checkpoint(tiny_recipe, tmp_path):
     assert int(flow.optimizer.iterations) == 2 * steps
 
 
-def test_schedule_rises_linearly_then_follows_a_cosine():
-    schedule = Schedule(2.0, warmup_steps=10, total_steps=100)
-    assert float(schedule(0)) == pytest.approx(0.2)
-    assert float(schedule(4)) == pytest.approx(1.0 * (1 + np.cos(np.pi * 0.04)) / 2)
-    assert float(schedule(50)) == pytest.approx(1.0)
-    assert float(schedule(100)) == float(schedule(150)) == pytest.approx(0.0, abs=1e-6)
-    assert float(Schedule(2.0)(10**6)) == 2.0
+def test_learning_rate_rises_linearly_then_follows_a_cosine():
+    train = Train(epochs=10, batch_size=1, learning_rate=2.0, schedule="cosine", warmup_epochs=1)
+    rate = make_optimizer(train, steps_per_epoch=10)._learning_rate
+    assert float(rate(5)) == pytest.approx(1.0)
+    assert float(rate(10)) == pytest.approx(2.0)
+    assert float(rate(55)) == pytest.approx(1.0)
+    assert float(rate(100)) == float(rate(150)) == pytest.approx(0.0, abs=1e-6)
+    constant = make_optimizer(dataclasses.replace(train, schedule="constant"), steps_per_epoch=10)._learning_rate
+    assert float(constant(100)) == pytest.approx(2.0)

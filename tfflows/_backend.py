@@ -1,4 +1,7 @@
-"""TensorFlow Probability for the backend that Keras runs on, and the two things that Keras has no word for."""
+"""TensorFlow Probability for the backend that Keras runs on, and what Keras has no word for."""
+
+import contextlib
+import unittest.mock
 
 import keras
 
@@ -20,6 +23,18 @@ tfb, tfd = tfp.bijectors, tfp.distributions
 def flow_dtype():
     """The dtype of densities: float32, or float64 where the user asked Keras for it. Never a half precision."""
     return "float64" if keras.config.dtype_policy().variable_dtype == "float64" else "float32"
+
+
+@contextlib.contextmanager
+def double_precision():
+    """A context in which float64 arrays stay float64: JAX and, on JAX, Keras's operations make them float32."""
+    if keras.backend.backend() == "tensorflow":
+        yield
+        return
+    # Keras (3.15) has no setting for this on JAX, only the table by which its operations promote.
+    table = keras.src.backend.common.dtypes.BIT64_TO_BIT32_DTYPE
+    with jax.enable_x64(True), unittest.mock.patch.dict(table, float64="float64"):
+        yield
 
 
 def compiled(model, function):

@@ -24,13 +24,12 @@ def check_flow_layer(make_layer, event_shape, condition_size=0, scale=0.3, seed=
 
     Arguments: `make_layer`, a function without arguments that returns a new, unbuilt layer; `event_shape` of x;
     `condition_size`, channels of the condition; `scale` of the random weights; `seed` of weights and data.
-
-    On the JAX backend this needs 64-bit mode: `jax.config.update("jax_enable_x64", True)`.
     """
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
     try:
-        _check(make_layer, tuple(event_shape), condition_size, scale, np.random.default_rng(seed))
+        with _backend.double_precision():
+            _check(make_layer, tuple(event_shape), condition_size, scale, np.random.default_rng(seed))
     finally:
         keras.config.set_dtype_policy(policy)
 
