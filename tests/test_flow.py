@@ -75,7 +75,12 @@ def test_decode_gives_the_images_back(flow):
 
 @pytest.mark.parametrize(
     ("model", "arguments"),
-    [(models.realnvp, {"num_blocks": 1, "filters": 8}), (models.nice, {"hidden": (64, 64)})],
+    [
+        (models.nice, {"hidden": (64, 64)}),
+        (models.realnvp, {"num_blocks": 1, "filters": 8}),
+        (models.glow, {"num_levels": 2, "num_steps": 2, "width": 8}),
+        (models.maf, {"num_layers": 2, "hidden": (64,)}),
+    ],
 )
 def test_float32_round_trip_of_the_models(model, arguments):
     flow = randomized(Flow(model((8, 8, 1), 256, **arguments), (8, 8, 1)), scale=0.05)

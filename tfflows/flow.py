@@ -149,11 +149,11 @@ class Flow(keras.Model):
         x = self._graph("sample", self.sample_from_seeds)(seeds, ops.convert_to_tensor(temperature), condition)
         return ops.convert_to_numpy(x)
 
-    def sample_from_seeds(self, seeds, temperature, condition=None, quantize=True):
+    def sample_from_seeds(self, seeds, temperature, condition=None):
         """One sample for each seed [B] and temperature [B]: it depends on its own seed alone, not on the batch."""
         uniforms = noise.uniform(noise.seed_keys(seeds), self.prior.num_uniforms, self.dtype)
         z = self.prior.sample(uniforms, temperature)
-        return self._decode(z, condition) if quantize else self._generate(z, condition)
+        return self._decode(z, condition)
 
     def encode(self, x, condition=None):
         """z [B, *latent_shape] of x; images are taken at the middle of their pixels, so `decode` gives them back."""

@@ -1,0 +1,31 @@
+"""README.md says what is so: its table is the generated one, and its Python runs."""
+
+import re
+import runpy
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_table_is_up_to_date():
+    assert runpy.run_path(ROOT / "tools" / "readme_table.py")["with_table"](README) == README
+
+
+def test_the_ten_lines_run():
+    """The first block of Python, as a reader would paste it."""
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["images"].shape == (16, 8, 8, 1)
+    assert names["images"].dtype == np.uint8
+    assert names["path"].shape == (1, 8, 8, 8, 1)
+    assert np.all(np.isfinite(names["bits"]))
+
+
+def test_every_file_it_links_to_is_there():
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
