@@ -22,10 +22,8 @@ def table():
         if versions:
             metrics = ROOT / "saved_models" / recipe.name / str(max(versions)) / "metrics.json"
             measured = f"**{json.loads(metrics.read_text())['bits_per_dim']:.3f}**"
-        published = recipe.paper.bits_per_dim
-        rows.append(
-            f"| `{recipe.name}` | {measured} | {'' if published is None else f'{published:.2f}'} | {recipe.description} |"
-        )
+        published = "" if recipe.paper.bits_per_dim is None else f"{recipe.paper.bits_per_dim:.2f}"
+        rows.append(f"| `{recipe.name}` | {measured} | {published} | {recipe.description} |")
     return "\n".join(rows) + "\n"
 
 
