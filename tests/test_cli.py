@@ -17,7 +17,7 @@ from tfflows import store
 from tfflows.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("list", "show", "train", "evaluate", "sample", "export")
+COMMANDS = ("list", "show", "train", "evaluate", "sample", "export", "serve")
 
 
 def run(*arguments):

@@ -12,6 +12,8 @@ from pathlib import Path
 from tfflows import store, zoo
 from tfflows.recipe import Recipe
 
+SERVING_MODULES = ("tensorflow_serving", "grpc", "starlette", "uvicorn", "prometheus_client")
+
 
 def main(argv=None):
     """Run a command and return the exit code: 1 where training diverged, 2 for a wrong argument."""
@@ -113,7 +115,25 @@ def _export(arguments):
 
             export(zoo.load(arguments.name, arguments.version), folder)
 
-    print(store.publish(Path(arguments.folder) / arguments.name, write, int(artefact.name)))
+    published = store.publish(Path(arguments.folder) / arguments.name, write, int(artefact.name))
+    if arguments.serving:
+        from tfflows.serving.bundle import write_bundle
+
+        write_bundle(arguments.folder)
+    print(published)
+
+
+def _serve(arguments):
+    folders = {name: zoo.artefact(name).parent for name in arguments.names}
+    missing = [module for module in SERVING_MODULES if importlib.util.find_spec(module) is None]
+    if missing:
+        raise NotImplementedError(f"the server needs {', '.join(missing)}: pip install 'tfflows[serving]'")
+    _import_tensorflow()
+    from tfflows.serving.server import serve
+    from tfflows.serving.service import Limits
+
+    limits = Limits(arguments.max_batch, arguments.max_megabytes * 2**20, arguments.timeout)
+    serve(folders, arguments.host, arguments.port, arguments.rest_port, limits)
 
 
 def _import_tensorflow():
@@ -204,4 +224,18 @@ def _parser():
 
     sub = add_trained(_export, "write a SavedModel for TensorFlow Serving", "tfflows export realnvp_digits models")
     sub.add_argument("folder", metavar="DIR", help="DIR/NAME/VERSION is written")
+    sub.add_argument(
+        "--serving", action="store_true", help="write configuration, docker-compose.yml and example requests to DIR too"
+    )
+
+    sub = add(_serve, "serve models for development, as TensorFlow Serving does", "tfflows serve realnvp_digits")
+    sub.add_argument("names", nargs="+", metavar="NAME", help="models, with all versions of their folders")
+    sub.add_argument("--host", default="127.0.0.1", help="address to listen on; default this machine alone, 127.0.0.1")
+    sub.add_argument("--port", type=_at_least(0), default=8500, metavar="N", help="of gRPC, default 8500; 0 is any")
+    sub.add_argument(
+        "--rest-port", type=_at_least(0), default=8501, metavar="N", help="of REST, default 8501; 0 is any"
+    )
+    sub.add_argument("--max-batch", type=_at_least(1), default=1024, metavar="N", help="rows a request, default 1024")
+    sub.add_argument("--max-megabytes", type=_at_least(1), default=64, metavar="N", help="a request, default 64")
+    sub.add_argument("--timeout", type=_at_least(0.001, float), default=60.0, metavar="S", help="seconds, default 60")
     return parser

@@ -1,0 +1,371 @@
+"""The local server: a process of its own, driven by TensorFlow Serving's own stubs and by plain HTTP."""
+
+import importlib.util
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import keras
+import numpy as np
+import pytest
+
+from tfflows import store
+from tfflows.cli import SERVING_MODULES
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("SavedModels need TensorFlow", allow_module_level=True)
+if missing := [module for module in SERVING_MODULES if importlib.util.find_spec(module) is None]:
+    pytest.skip(f"no {', '.join(missing)}: part of the extra `serving`", allow_module_level=True)
+
+import grpc
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+IMAGES = np.random.RandomState(0).randint(0, 17, size=(5, 4, 4, 1)).astype(np.uint8)
+
+
+def small_flow(seed, **arguments):
+    from tfflows.flow import Flow
+    from tfflows.models import nice
+
+    keras.utils.set_random_seed(seed)
+    condition_size = arguments.get("num_classes", 0)
+    flow = Flow(nice((4, 4, 1), 17, condition_size=condition_size, hidden=(8,)), (4, 4, 1), num_values=17, **arguments)
+    for weight in flow.trainable_variables:
+        weight.assign(weight + 0.1 * np.random.RandomState(seed).standard_normal(weight.shape))
+    return flow
+
+
+@pytest.fixture(scope="module")
+def flows(tmp_path_factory):
+    """(folder, flows): `plain` in versions 1 and 2 and `labelled` in version 1."""
+    from tfflows.export import export
+
+    root = tmp_path_factory.mktemp("models")
+    flows = {("plain", 1): small_flow(1), ("plain", 2): small_flow(2), ("labelled", 1): small_flow(3, num_classes=3)}
+    for (name, version), flow in flows.items():
+        store.publish(root / name, lambda folder, flow=flow: export(flow, folder), version)
+    return root, flows
+
+
+class Server:
+    """`tfflows serve` as a process, with the addresses that it prints."""
+
+    def __init__(self, home, *arguments):
+        command = [sys.executable, "-m", "tfflows", "serve", *arguments, "--port", "0", "--rest-port", "0"]
+        environment = os.environ | {"TFFLOWS_HOME": str(home), "CUDA_VISIBLE_DEVICES": ""}
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        found = re.search(r"gRPC on (\S+), REST on (\S+)", self.process.stdout.readline())
+        self.grpc, self.rest = found.groups()
+        self.channel = grpc.insecure_channel(self.grpc, options=[("grpc.max_send_message_length", -1)])
+        self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
+        self.model = model_service_pb2_grpc.ModelServiceStub(self.channel)
+
+    def predict(self, name, signature="", version=None, timeout=60, outputs=(), **inputs):
+        request = predict_pb2.PredictRequest(output_filter=outputs)
+        request.model_spec.name, request.model_spec.signature_name = name, signature
+        if version is not None:
+            request.model_spec.version.value = version
+        for key, value in inputs.items():
+            request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+        return self.prediction.Predict(request, timeout=timeout)
+
+    def http(self, path, body=None):
+        """(status, JSON) of a GET, or of a POST with a body."""
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+        try:
+            with urllib.request.urlopen(self.rest + path, body, timeout=60) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    def metric(self, start):
+        """Sum of the metrics whose lines start so."""
+        with urllib.request.urlopen(self.rest + "/metrics", timeout=60) as response:
+            lines = response.read().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(start))
+
+    def stop(self):
+        self.channel.close()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.stdout.close()
+        return self.process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def server(flows):
+    server = Server(flows[0], "plain", "labelled", "--max-batch", "64", "--max-megabytes", "1")
+    yield server
+    assert server.stop() == 0
+
+
+def arrays(response):
+    return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
+
+
+def test_grpc_predict_gives_what_the_flow_gives_for_every_signature(server, flows):
+    flow = flows[1]["plain", 2]
+    response = server.predict("plain", images=IMAGES)
+    assert response.model_spec.version.value == 2
+    expected = np.asarray(flow.log_prob(IMAGES))
+    np.testing.assert_allclose(arrays(response)["log_prob"], expected, atol=1e-4)
+    np.testing.assert_allclose(arrays(response)["bits_per_dim"], -expected / (16 * math.log(2)), rtol=1e-5)
+    latents = arrays(server.predict("plain", "encode", images=IMAGES))["latents"]
+    np.testing.assert_allclose(latents, np.asarray(flow.encode(IMAGES)), atol=1e-4)
+    np.testing.assert_array_equal(arrays(server.predict("plain", "decode", latents=latents))["images"], IMAGES)
+    seed, temperature = np.array([1, 2], np.int32), np.array([1, 0.5], np.float32)
+    samples = arrays(server.predict("plain", "sample", seed=seed, temperature=temperature))["images"]
+    np.testing.assert_array_equal(samples, np.asarray(flow.sample_from_seeds(seed, temperature)))
+    assert list(server.predict("plain", images=IMAGES, outputs=["log_prob"]).outputs) == ["log_prob"]
+
+
+def test_rest_predict_by_rows_and_by_columns(server, flows):
+    expected = np.asarray(flows[1]["plain", 2].log_prob(IMAGES))
+    rows = IMAGES.tolist()
+    for body in ({"instances": rows}, {"instances": [{"images": row} for row in rows]}):
+        status, answer = server.http("/v1/models/plain:predict", body)
+        assert status == 200
+        np.testing.assert_allclose([row["log_prob"] for row in answer["predictions"]], expected, atol=1e-4)
+    for inputs in (rows, {"images": rows}):
+        _, answer = server.http("/v1/models/plain:predict", {"signature_name": "log_prob", "inputs": inputs})
+        np.testing.assert_allclose(answer["outputs"]["log_prob"], expected, atol=1e-4)
+    sample = {"signature_name": "sample", "inputs": {"seed": [1, 2], "temperature": [1, 0.5]}}
+    _, answer = server.http("/v1/models/plain:predict", sample)
+    samples = flows[1]["plain", 2].sample_from_seeds(np.array([1, 2], np.int32), np.array([1, 0.5], np.float32))
+    assert answer["outputs"] == np.asarray(samples).tolist()  # a single output goes without its name
+
+
+def test_an_image_has_one_density_whatever_the_batch_and_the_protocol(server):
+    whole = arrays(server.predict("plain", images=IMAGES))["log_prob"]
+    alone = [arrays(server.predict("plain", images=IMAGES[i : i + 1]))["log_prob"][0] for i in range(5)]
+    np.testing.assert_allclose(alone, whole, atol=1e-5)
+    _, answer = server.http("/v1/models/plain:predict", {"inputs": IMAGES.tolist()})
+    np.testing.assert_allclose(answer["outputs"]["log_prob"], whole, atol=1e-5)
+
+
+def test_a_conditional_model_takes_labels(server, flows):
+    labels = np.array([0, 1, 2, 0, 1], np.int32)
+    expected = np.asarray(flows[1]["labelled", 1].log_prob(IMAGES, labels))
+    response = server.predict("labelled", images=IMAGES, label=labels)
+    np.testing.assert_allclose(arrays(response)["log_prob"], expected, atol=1e-4)
+    instances = [{"images": image.tolist(), "label": int(label)} for image, label in zip(IMAGES, labels, strict=True)]
+    _, answer = server.http("/v1/models/labelled:predict", {"instances": instances})
+    np.testing.assert_allclose([row["log_prob"] for row in answer["predictions"]], expected, atol=1e-4)
+
+
+def test_metadata_and_status_are_the_same_by_both_protocols(server):
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = "labelled"
+    response = server.prediction.GetModelMetadata(request, timeout=60)
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    assert response.metadata["signature_def"].Unpack(signatures)
+    sample = signatures.signature_def["sample"]
+    assert {name: info.dtype for name, info in sample.inputs.items()} == {
+        "seed": tf.int32.as_datatype_enum,
+        "temperature": tf.float32.as_datatype_enum,
+        "label": tf.int32.as_datatype_enum,
+    }
+    _, answer = server.http("/v1/models/labelled/metadata")
+    assert answer["model_spec"] == {"name": "labelled", "signature_name": "", "version": "1"}
+    dimensions = answer["metadata"]["signature_def"]["signature_def"]["sample"]["outputs"]["images"]["tensor_shape"]
+    assert [d["size"] for d in dimensions["dim"]] == ["-1", "4", "4", "1"]
+
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "plain"
+    states = [(s.version, s.state) for s in server.model.GetModelStatus(request, timeout=60).model_version_status]
+    assert states == [(2, get_model_status_pb2.ModelVersionStatus.AVAILABLE), (1, states[0][1])]
+    _, answer = server.http("/v1/models/plain/versions/1")
+    ok = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    assert answer == {"model_version_status": [ok]}
+
+
+def test_versions_are_chosen_by_number(server, flows):
+    for version in (1, 2):
+        expected = np.asarray(flows[1]["plain", version].log_prob(IMAGES))
+        response = server.predict("plain", version=version, images=IMAGES)
+        np.testing.assert_allclose(arrays(response)["log_prob"], expected, atol=1e-4)
+        _, answer = server.http(f"/v1/models/plain/versions/{version}:predict", {"inputs": IMAGES.tolist()})
+        np.testing.assert_allclose(answer["outputs"]["log_prob"], expected, atol=1e-4)
+
+
+def test_a_new_version_is_served_a_damaged_one_reported_and_a_deleted_one_forgotten(flows, tmp_path):
+    root, built = flows
+    shutil.copytree(root / "plain" / "1", tmp_path / "plain" / "1")
+    server = Server(tmp_path, "plain")
+
+    def versions():
+        _, answer = server.http("/v1/models/plain")
+        return {s["version"]: (s["state"], s["status"]["error_message"]) for s in answer["model_version_status"]}
+
+    def wait_for(condition):
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline, versions()
+            time.sleep(0.2)
+
+    assert versions() == {"1": ("AVAILABLE", "")}
+    shutil.copytree(root / "plain" / "2", tmp_path / "new")
+    (tmp_path / "new").rename(tmp_path / "plain" / "2")
+    wait_for(lambda: versions().get("2") == ("AVAILABLE", ""))
+    expected = np.asarray(built["plain", 2].log_prob(IMAGES))
+    np.testing.assert_allclose(arrays(server.predict("plain", images=IMAGES))["log_prob"], expected, atol=1e-4)
+
+    shutil.copytree(tmp_path / "plain" / "1", tmp_path / "half")
+    (tmp_path / "half" / "saved_model.pb").write_bytes(b"truncated")
+    (tmp_path / "half").rename(tmp_path / "plain" / "3")
+    wait_for(lambda: versions().get("3", ("",))[0] == "END")
+    assert "saved_model.pb is not the file that was written" in versions()["3"][1]
+    assert server.predict("plain", images=IMAGES).model_spec.version.value == 2
+
+    for version in ("2", "3"):
+        (tmp_path / "plain" / version).rename(tmp_path / f"gone{version}")
+    wait_for(lambda: set(versions()) == {"1"})
+    assert server.predict("plain", images=IMAGES).model_spec.version.value == 1
+    assert server.stop() == 0
+
+
+def test_metrics_count_requests_by_code_and_time_the_model(server):
+    known = ('tfflows_requests_total{api="rest",code="OK"', 'tfflows_requests_total{api="rest",code="NOT_FOUND"')
+    timed = 'tfflows_model_seconds_count{model="plain",signature="encode"}'
+    before = [server.metric(start) for start in (*known, timed)]
+    server.http("/v1/models/plain:predict", {"signature_name": "encode", "inputs": IMAGES.tolist()})
+    for name in ("absent1", "absent2"):
+        server.http(f"/v1/models/{name}:predict", {"inputs": []})
+    assert [server.metric(start) for start in (*known, timed)] == [before[0] + 1, before[1] + 2, before[2] + 1]
+    with urllib.request.urlopen(server.rest + "/metrics", timeout=60) as response:
+        assert "absent" not in response.read().decode()  # names that clients make up take no memory
+
+
+SEED, TEMPERATURE = np.array([1], np.int32), np.array([1], np.float32)
+REFUSED = {
+    "unknown model": ({"name": "plan", "images": IMAGES}, "NOT_FOUND", "there is labelled, plain"),
+    "no model": ({"name": "", "images": IMAGES}, "INVALID_ARGUMENT", "set model_spec.name"),
+    "unknown version": ({"version": 9, "images": IMAGES}, "NOT_FOUND", "plain has no version 9: there is 1, 2"),
+    "unknown signature": (
+        {"signature": "smaple", "images": IMAGES},
+        "INVALID_ARGUMENT",
+        "plain has decode, encode",
+    ),
+    "unknown output": (
+        {"outputs": ["density"], "images": IMAGES},
+        "INVALID_ARGUMENT",
+        "there is bits_per_dim",
+    ),
+    "missing input": ({"signature": "sample", "seed": SEED}, "INVALID_ARGUMENT", "takes the inputs seed, temperature"),
+    "wrong dtype": ({"images": IMAGES.astype(np.float32)}, "INVALID_ARGUMENT", "'images' is float32, expected uint8"),
+    "wrong rank": ({"images": IMAGES[0]}, "INVALID_ARGUMENT", "expected [batch, 4, 4, 1]"),
+    "wrong shape": ({"images": IMAGES[:, :3]}, "INVALID_ARGUMENT", "has shape [5, 3, 4, 1], expected [batch, 4, 4, 1]"),
+    "no rows": ({"images": IMAGES[:0]}, "INVALID_ARGUMENT", "has no rows"),
+    "large batch": ({"images": np.zeros((65, 4, 4, 1), np.uint8)}, "INVALID_ARGUMENT", "at most 64 are taken"),
+    "uneven rows": (
+        {"signature": "sample", "seed": SEED, "temperature": TEMPERATURE.repeat(2)},
+        "INVALID_ARGUMENT",
+        "the inputs have 1 and 2 rows",
+    ),
+    "large message": ({"images": np.zeros((2**17, 4, 4, 1), np.uint8)}, "RESOURCE_EXHAUSTED", "larger than max"),
+    "no time": ({"images": IMAGES, "timeout": 1e-6}, "DEADLINE_EXCEEDED", "Deadline"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_grpc_refuses_with_tensorflow_serving_s_code_and_one_sentence(server, case):
+    arguments, code, sentence = REFUSED[case]
+    with pytest.raises(grpc.RpcError) as raised:
+        server.predict(**{"name": "plain", **arguments})
+    assert raised.value.code().name == code
+    assert sentence in raised.value.details()
+
+
+def test_a_tensor_that_is_not_what_it_declares_is_refused_before_it_is_made(server):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "plain"
+    request.inputs["images"].CopyFrom(tf.make_tensor_proto(IMAGES))
+    for declared, sentence in ((10**12, "at most 64"), (4, "does not hold the 64 uint8 values")):
+        request.inputs["images"].tensor_shape.dim[0].size = declared
+        with pytest.raises(grpc.RpcError, match=sentence) as raised:
+            server.prediction.Predict(request, timeout=60)
+        assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_classification_is_unimplemented(server):
+    with pytest.raises(grpc.RpcError) as raised:
+        server.prediction.Classify(classification_pb2.ClassificationRequest(), timeout=60)
+    assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+ROW = IMAGES[0].tolist()
+PREDICT = "/v1/models/plain:predict"
+MALFORMED = {
+    "no JSON": (PREDICT, b"{", 400, "the request is no JSON"),
+    "no text": (PREDICT, b"\xff\xfe\x00", 400, "the request is no JSON"),
+    "deep": (PREDICT, b"[" * 10**5, 400, "the request is no JSON"),
+    "no object": (PREDICT, [1], 400, 'either "instances" (rows) or "inputs" (columns)'),
+    "both formats": (PREDICT, {"instances": [ROW], "inputs": [ROW]}, 400, "either"),
+    "no rows": (PREDICT, {"instances": []}, 400, "at least one row"),
+    "rows that differ": (PREDICT, {"instances": [{"images": ROW}, {"image": ROW}]}, 400, "the same keys"),
+    "ragged": (PREDICT, {"instances": [[[[1], [2]], [[3]]]]}, 400, "different lengths"),
+    "text": (PREDICT, {"inputs": "image"}, 400, "no uint8"),
+    "fractions": (PREDICT, {"inputs": (IMAGES + 0.5).tolist()}, 400, "no uint8"),
+    "null": (PREDICT, {"inputs": None}, 400, "no uint8"),
+    "range": (PREDICT, {"inputs": (IMAGES.astype(int) + 250).tolist()}, 400, "uint8 holds 0 to 255"),
+    "several inputs": (PREDICT, {"signature_name": "sample", "inputs": [1]}, 400, "with the keys seed, temperature"),
+    "signature type": (PREDICT, {"signature_name": 3, "inputs": [ROW]}, 400, "expected a string"),
+    "large batch": (PREDICT, {"inputs": [ROW] * 65}, 400, "at most 64 are taken: split the request"),
+    "large body": (PREDICT, b" " * (2**20 + 1), 429, "more than 1048576 bytes"),
+    "unknown model": ("/v1/models/plan:predict", {"inputs": [ROW]}, 404, "there is labelled, plain"),
+    "unknown version": ("/v1/models/plain/versions/7:predict", {"inputs": [ROW]}, 404, "there is 1, 2"),
+    "classification": ("/v1/models/plain:classify", {}, 501, "use predict"),
+    "unknown path": ("/v2/models/plain", {}, 400, "Malformed request: POST /v2/models/plain"),
+    "wrong method": ("/v1/models/plain", {}, 400, "Malformed request: POST /v1/models/plain"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_rest_refuses_with_tensorflow_serving_s_status_and_one_sentence(server, case):
+    path, body, status, sentence = MALFORMED[case]
+    answered, answer = server.http(path, body)
+    assert answered == status
+    assert sentence in answer["error"]
+
+
+def test_a_connection_dropped_in_mid_request_harms_nobody(server):
+    host, port = server.rest.removeprefix("http://").split(":")
+    for _ in range(20):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(b"POST /v1/models/plain:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+    assert server.http(PREDICT, {"inputs": [ROW]})[0] == 200
+
+
+def test_what_cannot_start_says_why_in_one_sentence(flows, tmp_path):
+    def refused(home, *arguments):
+        command = [sys.executable, "-m", "tfflows", "serve", *arguments]
+        environment = os.environ | {"TFFLOWS_HOME": str(home)}
+        result = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert result.returncode == 2
+        return result.stderr.splitlines()[-1]
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert "choose another with --rest-port" in refused(flows[0], "plain", "--port", "0", "--rest-port", port)
+        assert "choose another with --port" in refused(flows[0], "plain", "--port", port, "--rest-port", "0")
+    store.publish(tmp_path / "weights", lambda folder: (folder / "model.weights.h5").write_text(""))
+    message = refused(tmp_path, "weights", "--port", "0", "--rest-port", "0")
+    assert "has no SavedModel: write one with `tfflows export weights DIR`" in message

@@ -1,0 +1,106 @@
+"""TensorFlow Serving's gRPC services PredictionService and ModelService, and their messages."""
+
+import tensorflow_serving.apis.get_model_metadata_pb2 as metadata_pb2
+import tensorflow_serving.apis.get_model_status_pb2 as status_pb2
+import tensorflow_serving.apis.model_service_pb2_grpc as model_service
+import tensorflow_serving.apis.predict_pb2 as predict_pb2
+import tensorflow_serving.apis.prediction_service_pb2_grpc as prediction_service
+from grpc import StatusCode
+
+from tfflows.serving import engine
+from tfflows.serving.engine import DEFAULT_SIGNATURE, ServingError
+
+
+def add_services(service, server):
+    """Add both services to a `grpc.aio` server. Classify, Regress and MultiInference answer UNIMPLEMENTED."""
+    prediction_service.add_PredictionServiceServicer_to_server(_Prediction(service), server)
+    model_service.add_ModelServiceServicer_to_server(_Model(service), server)
+
+
+class _Prediction(prediction_service.PredictionServiceServicer):
+    def __init__(self, service):
+        self.service = service
+
+    async def Predict(self, request, context):  # noqa: N802
+        return await _answer(self.service, "Predict", request, context, lambda: _predict(self.service, request))
+
+    async def GetModelMetadata(self, request, context):  # noqa: N802
+        return await _answer(
+            self.service, "GetModelMetadata", request, context, lambda: _metadata(self.service, request)
+        )
+
+
+class _Model(model_service.ModelServiceServicer):
+    def __init__(self, service):
+        self.service = service
+
+    async def GetModelStatus(self, request, context):  # noqa: N802
+        def status():
+            return model_status(self.service.engine.versions(*_spec(request)))
+
+        return await _answer(self.service, "GetModelStatus", request, context, status)
+
+
+async def _answer(service, method, request, context, function):
+    try:
+        return await service.call("grpc", method, request.model_spec.name, function, context.time_remaining())
+    except ServingError as error:
+        await context.abort(error.code, str(error))
+
+
+def _spec(request):
+    """(name, version number or None) of the model that a request asks for."""
+    spec = request.model_spec
+    if not spec.name:
+        raise ServingError(StatusCode.INVALID_ARGUMENT, "the request names no model: set model_spec.name")
+    if spec.version_label:
+        raise ServingError(
+            StatusCode.NOT_FOUND, f"there is no version label {spec.version_label!r} here: give the version's number"
+        )
+    return spec.name, spec.version.value if spec.HasField("version") else None
+
+
+def _predict(service, request):
+    import tensorflow as tf
+
+    version, signature = service.engine.find(*_spec(request)), request.model_spec.signature_name
+    arrays = engine.from_proto(version, signature, request.inputs, service.limits.batch)
+    results = service.predict(version, signature, arrays, request.output_filter)
+    response = predict_pb2.PredictResponse()
+    response.model_spec.name = version.model
+    response.model_spec.version.value = version.number
+    response.model_spec.signature_name = signature or DEFAULT_SIGNATURE
+    for name, value in results.items():
+        response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+    return response
+
+
+def _metadata(service, request):
+    if list(request.metadata_field) != ["signature_def"]:
+        raise ServingError(StatusCode.INVALID_ARGUMENT, "metadata_field must be the one word 'signature_def'")
+    version = service.engine.find(*_spec(request))
+    response = metadata_pb2.GetModelMetadataResponse()
+    response.model_spec.name = version.model
+    response.model_spec.version.value = version.number
+    response.metadata["signature_def"].Pack(signature_def_map(version))
+    return response
+
+
+def signature_def_map(version):
+    """The SignatureDefMap of a version."""
+    message = metadata_pb2.SignatureDefMap()
+    for name, definition in version.signature_defs.items():
+        message.signature_def[name].CopyFrom(definition)
+    return message
+
+
+def model_status(versions):
+    """The GetModelStatusResponse of some versions."""
+    message = status_pb2.GetModelStatusResponse()
+    for version in versions:
+        entry = message.model_version_status.add()
+        entry.version = version.number
+        entry.state = status_pb2.ModelVersionStatus.State.Value(version.state)
+        entry.status.error_code = (StatusCode.UNKNOWN if version.error else StatusCode.OK).value[0]
+        entry.status.error_message = version.error
+    return message

@@ -1,0 +1,86 @@
+"""The REST and the gRPC server on one event loop."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+
+import grpc
+import uvicorn
+
+from tfflows.serving import rest, rpc
+from tfflows.serving.engine import Engine
+from tfflows.serving.service import Limits, Service
+from tfflows.store import StoreError
+
+
+def serve(folders, host="127.0.0.1", port=8500, rest_port=8501, limits=None, poll_seconds=2.0):
+    """Serve models until SIGINT or SIGTERM; the addresses are printed when all are loaded.
+
+    Args:
+        folders: {name: the folder of its version folders}; versions that appear in it are loaded, those that
+            go are forgotten.
+        host: the address to listen on; the default takes no request from another machine.
+        port, rest_port: of gRPC and of REST; 0 takes a free one.
+        limits: a `Limits`; its defaults are for small models.
+        poll_seconds: how often the folders are looked at.
+
+    Raises:
+        OSError: a port is taken.
+        store.StoreError: a model has no version that can be loaded.
+    """
+    # uvicorn stops on these signals and then raises them again, for whoever handled them before it.
+    previous = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        asyncio.run(_serve(folders, host, port, rest_port, limits or Limits(), poll_seconds))
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+async def _serve(folders, host, port, rest_port, limits, poll_seconds):
+    listener = _listen(host, rest_port)
+    options = [("grpc.max_receive_message_length", limits.bytes), ("grpc.so_reuseport", 0)]
+    rpc_server = grpc.aio.server(options=options)
+    engine = Engine(folders)
+    service = Service(engine, limits)
+    try:
+        port = _bind(rpc_server, host, port)
+        engine.refresh()
+        for name in engine.names():
+            if not any(version.state == "AVAILABLE" for version in engine.versions(name)):
+                raise StoreError("; ".join(version.error for version in engine.versions(name)))
+        rpc.add_services(service, rpc_server)
+        await rpc_server.start()
+        settings = uvicorn.Config(rest.app(service), lifespan="off", log_level="warning", timeout_graceful_shutdown=5)
+        poll = asyncio.create_task(_poll(engine, poll_seconds))
+        rest_port = listener.getsockname()[1]
+        print(f"{', '.join(engine.names())}: gRPC on {host}:{port}, REST on http://{host}:{rest_port}", flush=True)
+        await uvicorn.Server(settings).serve(sockets=[listener])
+        poll.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await poll
+    finally:
+        listener.close()
+        await rpc_server.stop(grace=5)
+        service.close()
+
+
+async def _poll(engine, seconds):
+    while True:
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(engine.refresh)
+
+
+def _listen(host, port):
+    try:
+        return socket.create_server((host, port), backlog=1024)
+    except OSError as error:
+        raise OSError(f"cannot listen on {host}:{port} ({error.strerror}): choose another with --rest-port") from error
+
+
+def _bind(server, host, port):
+    try:
+        return server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {host}:{port}: choose another with --port") from error
