@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 
@@ -29,13 +30,7 @@ def serve(folders, host="127.0.0.1", port=8500, rest_port=8501, limits=None, pol
         OSError: a port is taken.
         store.StoreError: a model has no version that can be loaded.
     """
-    # uvicorn stops on these signals and then raises them again, for whoever handled them before it.
-    previous = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        asyncio.run(_serve(folders, host, port, rest_port, limits or Limits(), poll_seconds))
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    asyncio.run(_serve(folders, host, port, rest_port, limits or Limits(), poll_seconds))
 
 
 async def _serve(folders, host, port, rest_port, limits, poll_seconds):
@@ -56,7 +51,8 @@ async def _serve(folders, host, port, rest_port, limits, poll_seconds):
         poll = asyncio.create_task(_poll(engine, poll_seconds))
         rest_port = listener.getsockname()[1]
         print(f"{', '.join(engine.names())}: gRPC on {host}:{port}, REST on http://{host}:{rest_port}", flush=True)
-        await uvicorn.Server(settings).serve(sockets=[listener])
+        with _signals_end_here():
+            await uvicorn.Server(settings).serve(sockets=[listener])
         poll.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await poll
@@ -66,10 +62,24 @@ async def _serve(folders, host, port, rest_port, limits, poll_seconds):
         service.close()
 
 
+@contextlib.contextmanager
+def _signals_end_here():
+    """uvicorn stops on these signals, then raises them again for whoever handled them before it: nobody."""
+    previous = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
 async def _poll(engine, seconds):
     while True:
         await asyncio.sleep(seconds)
-        await asyncio.to_thread(engine.refresh)
+        try:
+            await asyncio.to_thread(engine.refresh)
+        except OSError as error:  # a folder that cannot be read now may be readable later
+            logging.getLogger(__name__).warning("cannot look for versions: %s", error)
 
 
 def _listen(host, port):
