@@ -49,15 +49,14 @@ def environment(wheel, tmp_path_factory):
 def test_the_wheel_holds_every_module_recipe_and_small_weight_file(wheel):
     held = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "tfflows").rglob("*.py")}
+    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "tfflows/serving/templates").iterdir()}
     recipes = {f"tfflows/_zoo/{path.name}" for path in (ROOT / "zoo").glob("*.toml")}
     saved = ROOT / "saved_models"
     weights = {
-        f"tfflows/_saved_models/{path.relative_to(saved)}"
-        for path in saved.glob("*_digits/**/*")
-        if path.is_file()
+        f"tfflows/_saved_models/{path.relative_to(saved)}" for path in saved.glob("*_digits/**/*") if path.is_file()
     }
     assert recipes
-    assert modules | recipes | weights <= held
+    assert modules | templates | recipes | weights <= held
     assert wheel.stat().st_size < 20e6
 
 

@@ -1,5 +1,6 @@
 """The local server: a process of its own, driven by TensorFlow Serving's own stubs and by plain HTTP."""
 
+import asyncio
 import importlib.util
 import json
 import math
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -36,6 +38,9 @@ from tensorflow_serving.apis import (
     predict_pb2,
     prediction_service_pb2_grpc,
 )
+
+from tfflows.serving.engine import Engine, ServingError
+from tfflows.serving.service import Limits, Service
 
 IMAGES = np.random.RandomState(0).randint(0, 17, size=(5, 4, 4, 1)).astype(np.uint8)
 
@@ -369,3 +374,31 @@ def test_what_cannot_start_says_why_in_one_sentence(flows, tmp_path):
     store.publish(tmp_path / "weights", lambda folder: (folder / "model.weights.h5").write_text(""))
     message = refused(tmp_path, "weights", "--port", "0", "--rest-port", "0")
     assert "has no SavedModel: write one with `tfflows export weights DIR`" in message
+
+
+def test_too_many_requests_are_refused_and_late_ones_never_started(caplog):
+    threads, started, end = os.cpu_count(), [], threading.Event()
+    service = Service(Engine({}), Limits(seconds=1.0, waiting=threads + 1))
+
+    def slow(number):
+        started.append(number)
+        end.wait(30)
+
+    async def refused(function):
+        with pytest.raises(ServingError) as raised:
+            await service.call("rest", "predict", "plain", function)
+        return raised.value.code.name
+
+    async def main():
+        late = [asyncio.create_task(refused(lambda number=number: slow(number))) for number in range(threads + 1)]
+        await asyncio.sleep(0.1)
+        assert await refused(list) == "UNAVAILABLE"
+        assert await asyncio.gather(*late) == ["DEADLINE_EXCEEDED"] * (threads + 1)
+        end.set()
+        assert await refused(lambda: 1 / 0) == "INTERNAL"
+        assert await service.call("rest", "predict", "plain", lambda: 5) == 5
+
+    asyncio.run(main())
+    service.close()
+    assert sorted(started) == list(range(threads))
+    assert "ZeroDivisionError" in caplog.text
