@@ -211,10 +211,11 @@ def test_versions_are_chosen_by_number(server, flows):
         np.testing.assert_allclose(answer["outputs"]["log_prob"], expected, atol=1e-4)
 
 
-def test_a_new_version_is_served_a_damaged_one_reported_and_a_deleted_one_forgotten(flows, tmp_path):
+def test_a_new_version_is_served_a_damaged_one_reported_and_a_deleted_one_forgotten(flows, tmp_path, request):
     root, built = flows
     shutil.copytree(root / "plain" / "1", tmp_path / "plain" / "1")
     server = Server(tmp_path, "plain")
+    request.addfinalizer(server.stop)
 
     def versions():
         _, answer = server.http("/v1/models/plain")
@@ -244,7 +245,6 @@ def test_a_new_version_is_served_a_damaged_one_reported_and_a_deleted_one_forgot
         (tmp_path / "plain" / version).rename(tmp_path / f"gone{version}")
     wait_for(lambda: set(versions()) == {"1"})
     assert server.predict("plain", images=IMAGES).model_spec.version.value == 1
-    assert server.stop() == 0
 
 
 def test_metrics_count_requests_by_code_and_time_the_model(server):
