@@ -37,6 +37,11 @@ def double_precision():
         yield
 
 
+def constants_now():
+    """A context in which, inside a compiled function too, what depends on constants alone is computed at once."""
+    return contextlib.nullcontext() if keras.backend.backend() == "tensorflow" else jax.ensure_compile_time_eval()
+
+
 def compiled(model, function):
     """`function(*tensors)` as one compiled graph that reads the current weights of `model` at every call."""
     if keras.backend.backend() == "tensorflow":
@@ -69,7 +74,7 @@ def gradients(loss, weights):
         with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
             return loss()
 
-    return jax.grad(stateless)([weight.value for weight in weights])
+    return jax.jit(jax.grad(stateless))([weight.value for weight in weights])
 
 
 def batch_jacobian(function, x):
@@ -79,7 +84,7 @@ def batch_jacobian(function, x):
             tape.watch(x)
             y = function(x)
         return tape.batch_jacobian(y, x)
-    return jax.vmap(jax.jacrev(lambda row: function(row[None])[0]))(x)
+    return jax.jit(jax.vmap(jax.jacrev(lambda row: function(row[None])[0])))(x)
 
 
 def fresh(x):

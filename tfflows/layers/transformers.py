@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfflows._backend import flow_dtype, tfb
+from tfflows._backend import constants_now, flow_dtype, tfb
 
 
 class Transformer(keras.layers.Layer):
@@ -105,7 +105,7 @@ class Spline(Transformer):
         widths, heights, slopes = ops.split(outputs, [self.num_bins, 2 * self.num_bins], axis=-1)
         shift = float(np.log(np.expm1(1 - self.floor)))
         return tfb.Invert(
-            tfb.RationalQuadraticSpline(
+            _Spline(
                 self._sizes(widths),
                 self._sizes(heights),
                 self.floor + ops.softplus(slopes + shift),
@@ -118,6 +118,14 @@ class Spline(Transformer):
 
     def get_config(self):
         return {**super().get_config(), "num_bins": self.num_bins, "bound": self.bound}
+
+
+class _Spline(tfb.RationalQuadraticSpline):
+    """TFP's spline; on JAX it pads by the rank of its knots, which under jit must be kept from becoming a tracer."""
+
+    def _compute_shared(self, x=None, y=None):
+        with constants_now():
+            return super()._compute_shared(x=x, y=y)
 
 
 def parameters_last(outputs, num_parameters):
