@@ -6,15 +6,19 @@ import pytest
 from keras import ops
 
 from tfflows import Flow, check_flow_layer, layers, nets, zoo
-from tfflows._backend import compiled, tfb, tfd
+from tfflows._backend import compiled, double_precision, tfb, tfd
 from tfflows.models import MODELS
+
+# TensorFlow Probability's spline asks JAX for int64.
+pytestmark = pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64")
 
 
 @pytest.fixture
 def float64():
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
-    yield
+    with double_precision():
+        yield
     keras.config.set_dtype_policy(policy)
 
 

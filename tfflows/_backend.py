@@ -84,7 +84,9 @@ def batch_jacobian(function, x):
             tape.watch(x)
             y = function(x)
         return tape.batch_jacobian(y, x)
-    return jax.jit(jax.vmap(jax.jacrev(lambda row: function(row[None])[0])))(x)
+    # Not by a vmap over rows: a function of the whole batch may have something for each row, as a condition.
+    jacobian = jax.jit(jax.jacrev(function))(x)  # [B, *output_shape, B, *x_shape]
+    return jax.numpy.stack([rows.take(b, axis=rows.ndim - x.ndim) for b, rows in enumerate(jacobian)])
 
 
 def fresh(x):

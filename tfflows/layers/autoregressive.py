@@ -133,6 +133,7 @@ class MADE(Conditioner):
         for kernel, degrees, following in zip(self.kernels, self._degrees, self._degrees[1:], strict=False):
             # Compared in the graph: as constants the masks would be as large as the weights.
             degrees = ops.reshape(ops.convert_to_tensor(degrees), (-1, *(1,) * (len(kernel.shape) - 1)))
+            kernel = ops.convert_to_tensor(kernel)
             kernels.append(ops.where(degrees <= following, kernel, ops.zeros_like(kernel)))
         biases = [ops.convert_to_tensor(bias)[None] for bias in self.biases]
         if self.condition_size:
@@ -219,7 +220,7 @@ def _window(v, start, size, axis=0):
     """v[start : start + size] along one axis, for a start known when the graph runs."""
     axis %= len(v.shape)
     shape = [size if i == axis else extent for i, extent in enumerate(ops.shape(v))]
-    return ops.slice(v, [start if i == axis else 0 for i in range(len(shape))], shape)
+    return ops.slice(v, [start if i == axis else np.int32(0) for i in range(len(shape))], shape)
 
 
 def _write(v, start, values):
