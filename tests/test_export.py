@@ -10,7 +10,7 @@ import pytest
 
 from tfflows import zoo
 from tfflows.flow import Flow
-from tfflows.models import nice
+from tfflows.models import MODELS
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="SavedModels need TensorFlow")
 
@@ -62,9 +62,7 @@ def test_endpoints_agree_with_the_flow_and_treat_every_element_by_itself(trained
     expected = np.asarray(flow.log_prob(images))
     np.testing.assert_allclose(results["serving_default.log_prob"], expected, atol=1e-4, rtol=1e-6)
     np.testing.assert_allclose(results["log_prob.log_prob"], expected[3:4], atol=1e-4, rtol=1e-6)
-    np.testing.assert_allclose(
-        results["serving_default.bits_per_dim"], -expected / (64 * np.log(2)), rtol=1e-5
-    )
+    np.testing.assert_allclose(results["serving_default.bits_per_dim"], -expected / (64 * np.log(2)), rtol=1e-5)
     np.testing.assert_allclose(results["encode.latents"], latents, atol=1e-4)
     np.testing.assert_array_equal(results["decode.images"], images)
     samples = results["sample.images"]
@@ -77,11 +75,19 @@ def test_endpoints_agree_with_the_flow_and_treat_every_element_by_itself(trained
     np.testing.assert_array_equal(samples[1:2], alone)
 
 
-def test_a_conditional_flow_takes_the_label(tmp_path):
+CONDITIONAL = {
+    "nice": {"hidden": (8,)},
+    "glow": {"num_levels": 1, "num_steps": 1, "width": 4},
+    "maf": {"num_layers": 1, "hidden": (8,), "mixture_components": 2, "transformer": "spline", "alpha": 0.05},
+}
+
+
+@pytest.mark.parametrize("family", CONDITIONAL)
+def test_a_conditional_flow_of_every_family_takes_the_label(tmp_path, family):
     from tfflows.export import export
 
     keras.utils.set_random_seed(0)
-    transform = nice((4, 4, 1), 17, condition_size=3, hidden=(8,))
+    transform = MODELS[family]((4, 4, 1), 17, condition_size=3, **CONDITIONAL[family])
     flow = Flow(transform, (4, 4, 1), num_values=17, num_classes=3)
     for weight in flow.trainable_variables:
         weight.assign(weight + 0.1 * np.random.RandomState(0).standard_normal(weight.shape))
@@ -101,6 +107,10 @@ def test_a_conditional_flow_takes_the_label(tmp_path):
     assert expected[0] != expected[1]
     np.testing.assert_allclose(results["log_prob.log_prob"], expected, atol=1e-4, rtol=1e-6)
     np.testing.assert_array_equal(results["decode.images"], images)
+    samples = np.asarray(
+        flow.sample_from_seeds(np.full(3, 5, np.int32), np.ones(3, "float32"), np.eye(3, dtype="float32")[labels])
+    )
+    np.testing.assert_array_equal(results["sample.images"], samples)
     assert (results["sample.images"][0] != results["sample.images"][1]).any()
 
 
@@ -118,7 +128,7 @@ def test_the_folder_holds_every_weight_once(trained):
 def test_a_flow_whose_values_do_not_fit_is_refused(tmp_path):
     from tfflows.export import export
 
-    transform = nice((4, 4, 1), 500, hidden=(8,))
+    transform = MODELS["nice"]((4, 4, 1), 500, hidden=(8,))
     with pytest.raises(ValueError, match="num_values=500 cannot be exported"):
         export(Flow(transform, (4, 4, 1), num_values=500), tmp_path / "model")
     assert list(tmp_path.iterdir()) == []

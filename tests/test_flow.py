@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from tfflows import Flow, layers, models, nets, noise
-from tfflows._backend import compiled, tfb, tfd
+from tfflows._backend import compiled, double_precision, tfb, tfd
 from tfflows.prior import Prior
 
 SEED = np.array([0, 1], "int32" if keras.backend.backend() == "tensorflow" else "uint32")  # a seed of TFP
@@ -58,17 +58,6 @@ def test_rescaling_changes_no_figure():
     np.testing.assert_allclose(flow.bits_per_dim(pixels), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("base", ["normal", "logistic", "mixture"])
-def test_a_density_in_two_dimensions_integrates_to_one(base):
-    keras.utils.set_random_seed(0)
-    couplings = [layers.Coupling(nets.MLP([16, 16]), flip=i % 2 == 1) for i in range(4)]
-    flow = randomized(Flow(layers.Chain(couplings), (2,), base=base, dequantizer=None))
-    side = np.linspace(-40, 40, 2401, dtype="float32")
-    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-    log_prob = np.concatenate([ops.convert_to_numpy(flow.log_prob(part)) for part in np.split(grid, 49)])
-    assert abs(np.exp(log_prob.astype("float64")).sum() * (side[1] - side[0]) ** 2 - 1) < 1e-3
-
-
 def test_decode_gives_the_images_back(flow):
     np.testing.assert_array_equal(ops.convert_to_numpy(flow.decode(flow.encode(IMAGES))), IMAGES)
 
@@ -114,6 +103,13 @@ def test_draws_differ_between_seeds_and_the_importance_bound_is_tighter(flow):
     single = np.stack([flow.bits_per_dim(IMAGES, seed=seed) for seed in range(8)])
     assert np.all(single.std(axis=0) > 0)
     assert flow.bits_per_dim(IMAGES, num_samples=8).mean() < single.mean()
+
+
+def test_images_out_of_range_have_probability_zero_in_a_graph(flow):
+    images = np.concatenate([IMAGES[:2], IMAGES[:1] + 17])
+    log_prob = ops.convert_to_numpy(compiled(flow, flow._log_prob)(ops.convert_to_tensor(images)))
+    assert np.isfinite(log_prob).tolist() == [True, True, False]
+    assert log_prob[2] == -np.inf
 
 
 def test_samples(flow):
@@ -192,6 +188,21 @@ def test_training_learns_and_saves(tmp_path):
         np.testing.assert_allclose(ops.convert_to_numpy(a), ops.convert_to_numpy(b), atol=1e-6)
 
 
+def test_a_float64_model_loads_under_another_policy(tmp_path):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    try:
+        with double_precision():
+            flow = small()
+            flow.save(tmp_path / "flow.keras")
+            keras.config.set_dtype_policy(policy)
+            loaded = keras.saving.load_model(tmp_path / "flow.keras")
+            assert ops.convert_to_numpy(loaded.log_prob(IMAGES)).dtype == np.float64
+            np.testing.assert_allclose(loaded.bits_per_dim(IMAGES), flow.bits_per_dim(IMAGES), rtol=1e-12)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
 def test_sample_weight():
     """A weight of zero takes an image out of the loss; the loss is Keras's sum over the batch size."""
     flow = small()
@@ -241,6 +252,9 @@ REFUSED = {
         "takes integers",
     ),
     "too large": (lambda f: f.log_prob(IMAGES + 200), ValueError, "values from 200 to"),
+    "too large as a tensor": (lambda f: f.log_prob(ops.convert_to_tensor(IMAGES + 200)), ValueError, "values from 200"),
+    "integers as real values": (lambda f: f.log_prob(IMAGES, dequantize=False), TypeError, "takes floats"),
+    "batch size": (lambda f: f.bits_per_dim(IMAGES, batch_size=0), ValueError, "at least 1"),
     "negative": (lambda f: f.log_prob(IMAGES.astype("int32") - 20), ValueError, "values from -20"),
     "wrong shape": (lambda f: f.log_prob(IMAGES[:, :3]), ValueError, r"takes \[batch, 4, 4, 1\]"),
     "one image without batch": (lambda f: f.log_prob(IMAGES[0]), ValueError, r"takes \[batch, 4, 4, 1\]"),
@@ -249,7 +263,7 @@ REFUSED = {
     "negative temperature": (lambda f: f.sample(1, temperature=-1.0), ValueError, "temperature"),
     "seed": (lambda f: f.sample(1, seed="a"), TypeError, "integer"),
     "num_samples": (lambda f: f.bits_per_dim(IMAGES, num_samples=0), ValueError, "at least 1"),
-    "latent shape": (lambda f: f.decode(np.zeros((2, 4))), ValueError, r"'batch', 16|batch"),
+    "latent shape": (lambda f: f.decode(np.zeros((2, 4))), ValueError, r"\('batch', 2, 2, 4\)"),
     "condition where none is": (lambda f: f.log_prob(IMAGES, 1), ValueError, "not conditional"),
     "dict without image": (lambda f: f.log_prob({"picture": IMAGES}), ValueError, "'image'"),
     "no such base": (lambda f: Flow(layers.Squeeze(), (4, 4, 1), base="cauchy"), ValueError, "'cauchy'"),
@@ -260,6 +274,12 @@ REFUSED = {
     ),
     "no such mask": (lambda f: layers.Coupling(nets.MLP(), mask="stripes"), ValueError, "stripes"),
     "one channel": (lambda f: layers.Coupling(nets.MLP()).build((None, 1)), ValueError, "at least 2"),
+    "one channel flipped": (
+        lambda f: layers.Coupling(nets.MLP(), flip=True).build((None, 1)),
+        ValueError,
+        "at least 2",
+    ),
+    "inverted actnorm": (lambda f: layers.Invert(layers.ActNorm()).build((None, 2)), ValueError, "outside of Invert"),
     "odd squeeze": (lambda f: layers.Squeeze().build((None, 3, 4, 1)), ValueError, "3x4"),
     "narrow conditioner": (
         lambda f: layers.Coupling(nets.MLP(outputs=3)).build((None, 4)),

@@ -94,9 +94,7 @@ def test_recipes_need_the_standard_library_alone():
     assert {name.split(".")[0] for name in imports(MODULES["tfflows.recipe"])} <= sys.stdlib_module_names
 
 
-@pytest.mark.parametrize(
-    "module", sorted(set(MODULES) - {"tfflows.datasets.tfds_digits", "tfflows._backend"})
-)
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"tfflows.datasets.tfds_digits", "tfflows._backend"}))
 def test_tensorflow_is_imported_where_it_is_needed(module):
     """Else a JAX host without TensorFlow could not import tfflows. (_backend asks Keras first.)"""
     top = {name.split(".")[0] for name in imports(MODULES[module], top_only=True)}
@@ -106,7 +104,5 @@ def test_tensorflow_is_imported_where_it_is_needed(module):
 def test_importing_tfflows_brings_neither_tfds_nor_the_command_line():
     """Runs in a process of its own, for what a fresh interpreter loads."""
     code = "import sys, tfflows; print(*sorted(sys.modules))"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not set(loaded.stdout.split()) & {"tensorflow_datasets", "tfflows.cli", "tfflows.train", "sklearn"}

@@ -53,11 +53,11 @@ def test_the_wheel_holds_every_module_recipe_and_small_weight_file(wheel):
     recipes = {f"tfflows/_zoo/{path.name}" for path in (ROOT / "zoo").glob("*.toml")}
     saved = ROOT / "saved_models"
     weights = {
-        f"tfflows/_saved_models/{path.relative_to(saved)}" for path in saved.glob("*_digits/**/*") if path.is_file()
+        f"tfflows/_saved_models/{path.relative_to(saved)}" for path in saved.glob("*_digits*/**/*") if path.is_file()
     }
     assert recipes
     assert modules | templates | recipes | weights <= held
-    assert wheel.stat().st_size < 20e6
+    assert wheel.stat().st_size < 30e6  # weights and SavedModels of the digits
 
 
 def test_the_installed_wheel_runs_outside_the_tree(environment, tmp_path):

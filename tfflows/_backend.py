@@ -4,6 +4,7 @@ import contextlib
 import unittest.mock
 
 import keras
+import numpy as np
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -54,6 +55,13 @@ def compiled(model, function):
 
     jitted = jax.jit(stateless)
     return lambda *args: jitted([variable.value for variable in model.variables], *args)
+
+
+def value(x):
+    """A NumPy array of x, or None while a graph is traced and x has no value."""
+    if keras.backend.backend() == "tensorflow" and not isinstance(x, np.ndarray):
+        return x.numpy() if hasattr(x, "numpy") else None
+    return np.asarray(x) if isinstance(x, np.ndarray) or not isinstance(x, jax.core.Tracer) else None
 
 
 def num_replicas():

@@ -24,7 +24,7 @@ def main(argv=None):
         hint = ": the same command with --resume goes on after the last whole epoch"
         print(f"\ntfflows: interrupted{hint if arguments.command is _train else ''}", file=sys.stderr)
         return 130
-    except (ValueError, OSError, ArithmeticError, NotImplementedError, store.StoreError) as error:
+    except (ValueError, TypeError, OSError, ArithmeticError, NotImplementedError, store.StoreError) as error:
         if arguments.debug:
             raise
         print(f"tfflows: {error}", file=sys.stderr)

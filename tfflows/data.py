@@ -89,9 +89,7 @@ def _read(data, split, limit, path):
     """The raw blocks of a split from where the data are."""
     if path is None:
         name = getattr(data, split)
-        if (
-            data.dataset == "digits" and name in digits.SPLITS
-        ):  # the builder's arrays, without TensorFlow or a disk
+        if data.dataset == "digits" and name in digits.SPLITS:  # the builder's arrays, without TensorFlow or a disk
             return [{key: array[:limit] for key, array in digits.load_digits(name).items()}]
         return read_tfds(data.dataset, name, limit)
     if path.is_dir():
@@ -107,18 +105,12 @@ class _Stream:
         self.number = len(images["image"])
         self.steps_per_epoch = self.number // batch_size
         if self.steps_per_epoch == 0:
-            raise DataError(
-                f"{self.number} training images do not fill a batch of {batch_size}: make it smaller"
-            )
-        self.plan = functools.lru_cache(maxsize=2)(
-            self._plan
-        )  # two: workers may straddle the end of an epoch
+            raise DataError(f"{self.number} training images do not fill a batch of {batch_size}: make it smaller")
+        self.plan = functools.lru_cache(maxsize=2)(self._plan)  # two: workers may straddle the end of an epoch
 
     def _plan(self, epoch):
         """The order of the images [N] and which of them are mirrored [N]."""
-        random = np.random.RandomState(
-            [self.seed, epoch]
-        )  # its numbers are frozen by NumPy, default_rng's are not
+        random = np.random.RandomState([self.seed, epoch])  # its numbers are frozen by NumPy, default_rng's are not
         return random.permutation(self.number), random.random_sample(self.number) < (0.5 if self.flip else 0)
 
     def batch(self, step):
@@ -136,8 +128,7 @@ def _tf_stream(stream, first_step):
     import tensorflow as tf
 
     spec = {
-        key: tf.TensorSpec((stream.batch_size, *array.shape[1:]), array.dtype)
-        for key, array in stream.images.items()
+        key: tf.TensorSpec((stream.batch_size, *array.shape[1:]), array.dtype) for key, array in stream.images.items()
     }
 
     def read(step):

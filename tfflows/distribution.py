@@ -22,7 +22,9 @@ class FlowDistribution(tfd.Distribution):
         self._shapes = tfd.Sample(tfd.Normal(np.zeros((), flow.dtype), 1.0), flow.event_shape)
         super().__init__(
             dtype=self._shapes.dtype,
-            reparameterization_type=tfd.FULLY_REPARAMETERIZED,
+            reparameterization_type=(
+                tfd.NOT_REPARAMETERIZED if flow.prior.kind == "mixture" else tfd.FULLY_REPARAMETERIZED
+            ),
             validate_args=False,
             allow_nan_stats=True,
             parameters=parameters,

@@ -20,9 +20,7 @@ def evaluate(flow, images, evaluation, batch_size=256):
     """
 
     def mean_bits(seed, num_samples=1):
-        return float(
-            flow.bits_per_dim(images, num_samples=num_samples, seed=seed, batch_size=batch_size).mean()
-        )
+        return float(flow.bits_per_dim(images, num_samples=num_samples, seed=seed, batch_size=batch_size).mean())
 
     first, count = evaluation.seed, evaluation.num_draws
     draws = [mean_bits(seed) for seed in range(first, first + count)]

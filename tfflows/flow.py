@@ -100,6 +100,8 @@ class Flow(keras.Model):
         """
         if num_samples < 1:
             raise ValueError(f"bits_per_dim got num_samples={num_samples}: it must be at least 1.")
+        if batch_size < 1:
+            raise ValueError(f"bits_per_dim got batch_size={batch_size}: it must be at least 1.")
         images, condition = inputs.check(self, images, condition)
         bits = []
         for start in range(0, len(images), batch_size):
@@ -120,8 +122,14 @@ class Flow(keras.Model):
         if self.dequantizer is None:
             return self._density(x, condition, training)
         keys = noise.fold(noise.image_keys(x), *draw)
-        x, log_q = self.dequantizer.dequantize(x, keys, training=training)
-        return self._density(x, condition, training) - log_q
+        u, log_q = self.dequantizer.dequantize(x, keys, training=training)
+        bound = self._density(u, condition, training) - log_q
+        if keras.backend.standardize_dtype(x.dtype) == "uint8" and self.num_values == 256:
+            return bound
+        # Values outside of the range have probability 0. Arrays were refused before; this is for graphs and data sets.
+        x = ops.cast(x, "int32")
+        inside = ops.all(ops.logical_and(x >= 0, x < self.num_values), axis=tuple(range(1, len(x.shape))))
+        return ops.where(inside, bound, -np.inf)
 
     def _density(self, x, condition=None, training=False):
         z, log_det = self.transform.inverse_and_log_det(ops.cast(x, self.dtype), condition=condition, training=training)
@@ -227,7 +235,7 @@ class Flow(keras.Model):
         self.transform.initialize(ops.cast(x, self.dtype), condition)
         self.adapted.assign(1)
 
-    def fit(self, x=None, y=None, validation_data=None, **kwargs):
+    def fit(self, x=None, y=None, *, validation_data=None, **kwargs):
         """Keras's `fit`, on images alone; its other arguments go by name."""
         x, y = inputs.prepare(self, x, y), inputs.placeholder(kwargs)
         if isinstance(validation_data, tuple):
@@ -238,7 +246,7 @@ class Flow(keras.Model):
             validation_data = inputs.prepare(self, validation_data)
         if not inputs.is_array(x):
             kwargs.setdefault("shuffle", False)  # the data set's own affair; Keras warns of its own default
-        if self.transform.data_dependent and not int(self.adapted):
+        if self.transform.data_dependent and not int(ops.convert_to_numpy(self.adapted)):
             self.adapt(x)
         if getattr(self, "optimizer", None) is not None and not self.optimizer.built:
             # Inside the first trace, creating the optimizer's variables costs a second trace.

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfflows import _backend
+
 INITIAL_BATCH = 256  # images of an array that data-dependent initialisation looks at
 
 
@@ -34,13 +36,14 @@ def check(flow, x, condition=None, dequantize=True):
         x = np.asarray(x)
     integers = dequantize and flow.dequantizer is not None
     _check_x(flow, x, integers)
-    if isinstance(x, np.ndarray) and x.size:
-        if integers and (x.min() < 0 or x.max() >= flow.num_values):
+    values = _backend.value(x)
+    if values is not None and values.size:
+        if integers and (values.min() < 0 or values.max() >= flow.num_values):
             raise ValueError(
-                f"The images have values from {x.min()} to {x.max()}: this flow takes integers from 0 to "
+                f"The images have values from {values.min()} to {values.max()}: this flow takes integers from 0 to "
                 f"{flow.num_values - 1}, as its data set stores them."
             )
-        if not integers and not np.all(np.isfinite(x)):
+        if not integers and not np.all(np.isfinite(values)):
             raise ValueError("x holds NaN or infinite values: a flow takes finite numbers; remove those rows.")
     x = ops.convert_to_tensor(x, dtype=None if integers else flow.dtype)
     return x, check_condition(flow, condition, x.shape[0])
@@ -167,6 +170,11 @@ def _check_x(flow, x, integers):
     if tuple(x.shape[1:]) != flow.event_shape:
         expected = ", ".join(map(str, ("batch", *flow.event_shape)))
         raise ValueError(f"Got an array of shape {tuple(x.shape)}: this flow takes [{expected}].")
+    if flow.dequantizer is not None and not integers and "int" in kind:
+        raise TypeError(
+            f"Got {kind} images with dequantize=False: the density of real-valued x takes floats; leave dequantize out "
+            "for images."
+        )
     if integers and "int" not in kind:
         raise TypeError(
             f"Got {kind} images: this flow dequantizes and takes integers from 0 to {flow.num_values - 1} (uint8 as "
@@ -178,17 +186,19 @@ def _as_condition(flow, condition):
     if condition is None:
         name = f"'label' (0 to {flow.num_classes - 1})" if flow.num_classes else f"'condition' [{flow.condition_size}]"
         raise ValueError(
-            f"This flow is conditional and got no condition: pass `condition`, or data as dicts with 'image' and {name}."
+            "This flow is conditional and got no condition: pass `condition`, or data as dicts with 'image' and "
+            f"{name}."
         )
     if not ops.is_tensor(condition):
         condition = np.asarray(condition)
     if flow.num_classes is not None:
-        if isinstance(condition, np.ndarray):
-            if condition.dtype.kind not in "iu":
-                raise TypeError(f"Got labels of dtype {condition.dtype}: they must be integers.")
-            if condition.size and (condition.min() < 0 or condition.max() >= flow.num_classes):
+        values = _backend.value(condition)
+        if values is not None:
+            if values.dtype.kind not in "iu":
+                raise TypeError(f"Got labels of dtype {values.dtype}: they must be integers.")
+            if values.size and (values.min() < 0 or values.max() >= flow.num_classes):
                 raise ValueError(
-                    f"Got labels from {condition.min()} to {condition.max()}: they must be 0 to {flow.num_classes - 1}."
+                    f"Got labels from {values.min()} to {values.max()}: they must be 0 to {flow.num_classes - 1}."
                 )
         return ops.one_hot(ops.reshape(ops.cast(condition, "int32"), (-1,)), flow.num_classes, dtype=flow.dtype)
     if condition.shape[-1] != flow.condition_size:

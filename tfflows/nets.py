@@ -1,4 +1,4 @@
-"""Conditioners: the networks inside flow layers. They follow Keras's dtype policy; their last layer is at least float32.
+"""Conditioners: the networks inside flow layers. They follow Keras's dtype policy; the last layer is at least float32.
 
 `outputs`, the number of output channels, may be left None: the flow layer that owns the network sets it. The last
 layer starts at zero, so that a new flow starts as its elementwise maps at zero parameters (the identity for most).
@@ -6,8 +6,6 @@ layer starts at zero, so that a new flow starts as its elementwise maps at zero 
 
 import keras
 from keras import ops
-
-from tfflows._backend import flow_dtype
 
 
 class Conditioner(keras.layers.Layer):
@@ -18,6 +16,11 @@ class Conditioner(keras.layers.Layer):
     def __init__(self, outputs=None, **kwargs):
         super().__init__(**kwargs)
         self.outputs = outputs
+
+    @property
+    def last_dtype(self):
+        """The dtype of what the flow layer gets: float32, or float64 where this network has it."""
+        return "float64" if self.variable_dtype == "float64" else "float32"
 
     def initialize(self, x):
         """Sets data-dependent weights from one batch of inputs; no effect here."""
@@ -54,7 +57,7 @@ class MLP(Conditioner):
             if self.dropout:
                 self._layers_in_order.append(keras.layers.Dropout(self.dropout, dtype=self.dtype_policy))
         self._layers_in_order.append(
-            keras.layers.Dense(self.outputs, kernel_initializer="zeros", dtype=flow_dtype(), name="last")
+            keras.layers.Dense(self.outputs, kernel_initializer="zeros", dtype=self.last_dtype, name="last")
         )
         self.build_all(self._layers_in_order, input_shape)
 
@@ -123,7 +126,7 @@ class ConvResNet(Conditioner):
         self.first, self.first_skip = conv(3), conv(1)
         self.blocks = [(conv(1), conv(3), conv(1)) for _ in range(self.num_blocks)]
         self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
-        self.last = keras.layers.Conv2D(self.outputs, 1, kernel_initializer="zeros", dtype=flow_dtype())
+        self.last = keras.layers.Conv2D(self.outputs, 1, kernel_initializer="zeros", dtype=self.last_dtype)
         hidden_shape = (*input_shape[:-1], self.filters)
         self.first.build(input_shape)
         for layer in (

@@ -60,9 +60,9 @@ class GlowConvNet(Conditioner):
             normal = keras.initializers.RandomNormal(stddev=0.05)
             return keras.layers.Conv2D(self.width, kernel_size, kernel_initializer=normal, **options)
 
-        self.hidden = [(conv(3), ActNorm()), (conv(1), ActNorm())]
+        self.hidden = [(conv(size), ActNorm(dtype=self.last_dtype)) for size in (3, 1)]
         self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
-        self.last = ZeroConv2D(self.outputs)
+        self.last = ZeroConv2D(self.outputs, dtype=self.last_dtype)
         shape = input_shape
         for convolution, actnorm in self.hidden:
             convolution.build(shape)

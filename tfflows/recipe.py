@@ -77,9 +77,7 @@ class Data:
             f"2 to source_values, which is {self.source_values}",
         )
         _require(self.crop is None or min(self.crop) >= 1, "data.crop", self.crop, "two positive integers")
-        _require(
-            self.num_classes is None or self.num_classes >= 2, "data.num_classes", self.num_classes, ">= 2"
-        )
+        _require(self.num_classes is None or self.num_classes >= 2, "data.num_classes", self.num_classes, ">= 2")
 
 
 @dataclass(frozen=True)
@@ -159,9 +157,7 @@ class Recipe:
 
     def __post_init__(self):
         if self.model.conditional and self.data.num_classes is None:
-            raise ValueError(
-                "model.conditional is true but data.num_classes is missing; give the number of labels"
-            )
+            raise ValueError("model.conditional is true but data.num_classes is missing; give the number of labels")
 
     @classmethod
     def from_toml(cls, source):

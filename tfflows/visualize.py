@@ -24,9 +24,7 @@ def image_grid(images, num_values=256, columns=None):
     """
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or len(images) == 0:
-        raise ValueError(
-            f"expected images [N, H, W, 1 or 3] with N >= 1, got an array of shape {images.shape}"
-        )
+        raise ValueError(f"expected images [N, H, W, 1 or 3] with N >= 1, got an array of shape {images.shape}")
     grey = np.clip(np.rint(images * (255.0 / (num_values - 1))), 0, 255).astype(np.uint8)
     factor = math.ceil(SMALLEST_SIDE / min(images.shape[1:3]))
     tiles = grey.repeat(factor, axis=1).repeat(factor, axis=2)

@@ -55,9 +55,7 @@ def open_builder(name):
 
 def _ensure_prepared(builder):
     """Downloads and prepares the data set if it is not there; a failure leaves nothing behind."""
-    if (
-        builder.data_path / "dataset_info.json"
-    ).exists():  # what builder.is_prepared() asks, without its warning
+    if (builder.data_path / "dataset_info.json").exists():  # what builder.is_prepared() asks, without its warning
         return
     import tensorflow_datasets as tfds
 

@@ -18,9 +18,7 @@ def read_folder(folder, split, channels, limit=None):
     """
     named = [name for name in SPLITS if (folder / name).is_dir()]
     if named and split not in named:
-        raise DataError(
-            f"{folder} has the subfolders {', '.join(named)} and not {split}: add it, or remove them all"
-        )
+        raise DataError(f"{folder} has the subfolders {', '.join(named)} and not {split}: add it, or remove them all")
     root = folder / split if named else folder
     paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not named:
@@ -55,9 +53,7 @@ def read_npz(path, split, limit=None):
                 chosen = _tenths(len(file["image"]), split)[:limit]
             else:
                 found = ", ".join(file.files) or "nothing"
-                raise DataError(
-                    f"{path} holds {found}, expected {split!r} or 'image': rename or add the array"
-                )
+                raise DataError(f"{path} holds {found}, expected {split!r} or 'image': rename or add the array")
             images = {key: file[name] for key, name in keys.items() if name in file}
     except DataError:
         raise
@@ -67,9 +63,7 @@ def read_npz(path, split, limit=None):
     if images["image"].ndim == 3:
         images["image"] = images["image"][..., None]
     if len({len(array) for array in images.values()}) > 1:
-        raise DataError(
-            f"{path} has {len(images['image'])} images and {len(images['label'])} labels: make them equal"
-        )
+        raise DataError(f"{path} has {len(images['image'])} images and {len(images['label'])} labels: make them equal")
     return {key: array[chosen] for key, array in images.items()}
 
 

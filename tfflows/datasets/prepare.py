@@ -22,9 +22,7 @@ def prepare_images(images, data, source_values):
     if data.crop is not None:
         margins = [side - crop for side, crop in zip(size, data.crop, strict=True)]
         if min(margins) < 0:
-            raise DataError(
-                f"the images are {size}, smaller than the crop {data.crop}: make data.crop smaller"
-            )
+            raise DataError(f"the images are {size}, smaller than the crop {data.crop}: make data.crop smaller")
         top, left = (margin // 2 for margin in margins)
         images = images[:, top : top + data.crop[0], left : left + data.crop[1]]
     if images.shape[1:3] != (height, width):
@@ -44,9 +42,7 @@ def _resize(image, width, height):
 def check_labels(labels, num_classes, source):
     """DataError unless there are labels and all lie in [0, num_classes)."""
     if labels is None:
-        raise DataError(
-            f"{source} has no labels and the recipe has data.num_classes: remove it or add labels"
-        )
+        raise DataError(f"{source} has no labels and the recipe has data.num_classes: remove it or add labels")
     if not 0 <= labels.min() <= labels.max() < num_classes:
         found = f"{labels.min()} to {labels.max()}"
         raise DataError(f"the labels of {source} are {found}, expected 0 to {num_classes - 1}: correct one")

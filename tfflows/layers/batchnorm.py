@@ -1,5 +1,7 @@
 """Batch normalisation as a flow layer."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -11,8 +13,8 @@ class BatchNorm(FlowLayer):
     """Normalises each channel: z = exp(gamma) (x - m) / sqrt(v + epsilon) + beta.
 
     x, z [B, ..., C]; m, v [C] are the batch's mean and variance over all axes but the last in training, and their
-    running averages in evaluation and sampling. log|det dz/dx| = (number of pixels) sum_c(gamma - log(v + epsilon) / 2);
-    as in both papers the dependence of m and v on the batch is not part of the determinant.
+    running averages in evaluation and sampling.
+    log|det dz/dx| = (number of pixels) sum_c(gamma - log(v + epsilon) / 2); as in both papers the dependence of m and v on the batch is not part of the determinant.
 
     Arguments: `learned`, whether gamma and beta are (Papamakarios et al. 2017, appendix B; Dinh et al. 2017,
     appendix E, have neither); `momentum` of the running averages; `epsilon`.
@@ -53,9 +55,7 @@ class BatchNorm(FlowLayer):
         return mean, log_scale - self.gamma, ops.convert_to_tensor(self.beta)
 
     def _log_det(self, log_scale, x):
-        pixels = 1
-        for size in x.shape[1:-1]:
-            pixels *= size
+        pixels = math.prod(x.shape[1:-1])
         return ops.broadcast_to(pixels * ops.sum(log_scale), ops.shape(x)[:1])
 
     def _update(self, mean, variance):

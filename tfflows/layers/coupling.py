@@ -51,10 +51,8 @@ class Coupling(FlowLayer):
             mask = getattr(masks, self.mask)(channels) ^ self.flip
             self._passed, self._transformed = np.flatnonzero(mask), np.flatnonzero(~mask)
             passed, transformed = len(self._passed), len(self._transformed)
-        if not passed:
-            raise ValueError(
-                f"Coupling with mask {self.mask!r} passes no channel of {channels} on: it needs at least 2 channels."
-            )
+        if not passed or not transformed:
+            raise ValueError(f"Coupling with mask {self.mask!r} cannot divide {channels} channel: it needs at least 2.")
         outputs = self.transformer.num_parameters * transformed
         if getattr(self.conditioner, "outputs", outputs) is None:
             self.conditioner.outputs = outputs

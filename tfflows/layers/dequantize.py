@@ -51,9 +51,11 @@ class VariationalDequantizer(keras.layers.Layer):
         self.transform, self.num_values = transform, num_values
 
     def build(self, event_shape):
-        if self.transform.data_dependent:
-            # Data-dependent initialisation runs from the data inwards; here there are no data of u to run it on.
-            raise ValueError("VariationalDequantizer takes a transform without data-dependent layers such as ActNorm.")
+        if self.transform.data_dependent or not self.transform.invertible_in_training:
+            # They are fitted to the data that reach them in the density direction; this flow runs forward alone.
+            raise ValueError(
+                "VariationalDequantizer takes a transform without data-dependent layers (ActNorm, BatchNorm)."
+            )
         if not self.transform.built:
             self.transform.build(event_shape)
 

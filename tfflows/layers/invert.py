@@ -26,6 +26,11 @@ class Invert(FlowLayer):
                 f"Invert takes a layer that keeps the shape, and {type(self.layer).__name__} maps {shape} to "
                 f"{self.layer.latent_shape(shape)}: invert the layers around it instead."
             )
+        if self.layer.data_dependent or not self.layer.invertible_in_training:
+            raise ValueError(
+                f"Invert cannot turn {type(self.layer).__name__} round: a layer that learns from the data reaching it "
+                "(ActNorm, BatchNorm) is fitted in the density direction alone; put it outside of Invert."
+            )
         if not self.layer.built:
             self.layer.build(input_shape)
 

@@ -1,4 +1,4 @@
-"""Elementwise bijections whose parameters a conditioner computes: the inner part of couplings and autoregressive layers.
+"""Elementwise bijections with parameters from a conditioner: the inner part of couplings and autoregressive layers.
 
 A transformer for n elements takes a conditioner's output [B, ..., num_parameters * n], parameter-major, and returns a
 scalar TFP bijector z -> x on [B, ..., n].
