@@ -2,8 +2,8 @@
 
     python examples/inpainting.py --output fills.png
 
-Draws test digits, their upper halves and several lower halves for each, and prints the bits/dim of the true lower halves
-with and without the upper half: what the condition tells.
+Draws test digits, their upper halves and several lower halves for each, and prints the bits/dim of the true lower
+halves with and without the upper half: what the condition tells.
 """
 
 import argparse

@@ -13,8 +13,8 @@ class BatchNorm(FlowLayer):
     """Normalises each channel: z = exp(gamma) (x - m) / sqrt(v + epsilon) + beta.
 
     x, z [B, ..., C]; m, v [C] are the batch's mean and variance over all axes but the last in training, and their
-    running averages in evaluation and sampling.
-    log|det dz/dx| = (number of pixels) sum_c(gamma - log(v + epsilon) / 2); as in both papers the dependence of m and v on the batch is not part of the determinant.
+    running averages in evaluation and sampling. log|det dz/dx| = pixels sum_c(gamma - log(v + epsilon) / 2); as
+    in both papers the dependence of m and v on the batch is not part of the determinant.
 
     Arguments: `learned`, whether gamma and beta are (Papamakarios et al. 2017, appendix B; Dinh et al. 2017,
     appendix E, have neither); `momentum` of the running averages; `epsilon`.
