@@ -18,7 +18,7 @@ from tfflows import Flow, layers, nets
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-EXTENT = 4.0  # the plane that is drawn and integrated over: [-4, 4]^2
+EXTENT = 5.0  # the plane that is integrated over: [-5, 5]^2
 
 
 def mlp():
