@@ -62,7 +62,21 @@ LAYERS = {
     ),
     "realnvp": (lambda: models.realnvp((8, 8, 1), 17, num_levels=2, num_blocks=1, filters=4), (8, 8, 1)),
     "glow": (lambda: models.glow((4, 4, 1), 17, num_levels=2, num_steps=1, width=4), (4, 4, 1)),
+    "glow of the logit without learned top": (
+        lambda: models.glow((4, 4, 1), 17, num_levels=2, num_steps=1, width=4, alpha=0.05, learn_top=False),
+        (4, 4, 1),
+    ),
     "maf": (lambda: models.maf((2, 2, 1), 17, num_layers=2, hidden=(8,), alpha=0.05), (2, 2, 1)),
+    "maf mog": (
+        lambda: models.maf((2, 2, 1), 17, num_layers=1, hidden=(8,), mixture_components=3, alpha=0.05),
+        (2, 2, 1),
+    ),
+    "maf of splines": (
+        lambda: models.maf(
+            (2, 2, 1), 17, num_layers=2, hidden=(8,), transformer="spline", batch_norm=False, alpha=0.05
+        ),
+        (2, 2, 1),
+    ),
     "nice": (lambda: models.nice((4, 4, 1), 17, hidden=(8,)), (4, 4, 1)),
 }
 
@@ -78,6 +92,8 @@ CONDITIONAL = {  # on a condition of 3 channels
     "realnvp": (lambda: models.realnvp((4, 4, 1), 17, 3, num_levels=2, num_blocks=1, filters=4), (4, 4, 1)),
     "channel affine": (lambda: layers.ChannelAffine(3), (2, 2, 2)),
     "autoregressive": (autoregressive(condition_size=3), (5,)),
+    "nice": (lambda: models.nice((4, 4, 1), 17, 3, hidden=(8,)), (4, 4, 1)),
+    "maf": (lambda: models.maf((2, 2, 1), 17, 3, num_layers=2, hidden=(8,), alpha=0.05), (2, 2, 1)),
     "glow": (
         lambda: models.glow((4, 4, 1), 17, 3, num_levels=2, num_steps=1, width=4, coupling="additive", lu=True),
         (4, 4, 1),
@@ -139,7 +155,7 @@ class Scaled(layers.FlowLayer):
         return log_det
 
     def get_config(self):
-        return {**super().get_config(), **({} if self.fault == "config" else {"fault": self.fault})}
+        return {**super().get_config(), "fault": self.fault}
 
 
 FAULTS = {
