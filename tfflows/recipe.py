@@ -1,13 +1,14 @@
 """Recipes: the data of a zoo entry, its model, its training and what the paper reports. Frozen data, no code.
 
 A recipe is a TOML file with a name, a description and the tables [data], [model], [model.arguments], [train],
-[evaluation] and [paper], one dataclass below for each. Every mistake in it is a ValueError of one sentence.
+[evaluation], [paper] and [weights], one dataclass below for each. A mistake in it is a ValueError of one sentence.
 """
 
 import dataclasses
 import difflib
 import json
 import os
+import re
 import tomllib
 import types
 import typing
@@ -15,6 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def _require(condition, key, value, expected):
@@ -143,6 +147,44 @@ class Paper:
     note: str = ""
 
 
+def check_url(url):
+    """Return `url` if weights may come from it: `https:`, `file:` on this machine, or `http:` on its loopback.
+
+    Other `http:` is refused: sha256 guards what arrives, but the network would see what is asked for.
+    """
+    try:
+        parts = urlsplit(url)
+        local = url.startswith(("file:///", "file://localhost/"))
+        hosts = {"https": parts.hostname, "http": parts.hostname in LOOPBACK, "file": local}
+        allowed = hosts.get(parts.scheme) and parts.username is None and re.fullmatch("[!-~]+", url)
+    except ValueError:  # brackets that do not match
+        allowed = False
+    if not allowed:
+        raise ValueError(f"{url!r} is no URL to load from: give https:, file:, or http: on {' or '.join(LOOPBACK)}")
+    return url
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where trained weights are published, as an archive that `tfflows pack` wrote (and printed this table for).
+
+    version: number of the weights; size, sha256: of the archive; urls: its mirrors, tried in this order.
+    """
+
+    version: int
+    size: int
+    sha256: str
+    urls: tuple[str, ...]
+
+    def __post_init__(self):
+        _require(self.version >= 1, "weights.version", self.version, ">= 1")
+        _require(self.size >= 1, "weights.size", self.size, "the bytes of the archive")
+        _require(re.fullmatch("[0-9a-f]{64}", self.sha256), "weights.sha256", self.sha256, "64 digits 0-9a-f")
+        _require(self.urls, "weights.urls", self.urls, "at least one")
+        for url in self.urls:
+            check_url(url)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One zoo entry. Frozen and hashable; dataclasses.replace makes a variant of it."""
@@ -154,6 +196,7 @@ class Recipe:
     train: Train
     evaluation: Evaluation = Evaluation()
     paper: Paper = Paper()
+    weights: Weights | None = None
 
     def __post_init__(self):
         if self.model.conditional and self.data.num_classes is None:
@@ -243,6 +286,9 @@ def _convert(value, hint, where):
         return value
     if typing.get_origin(hint) is tuple:
         sizes = typing.get_args(hint)
+        if sizes[-1] is Ellipsis:
+            _require(isinstance(value, list | tuple), where, value, "a list")
+            return tuple(_convert(item, sizes[0], where) for item in value)
         if not isinstance(value, list | tuple) or len(value) != len(sizes):
             raise ValueError(f"{where} is {value!r}, expected {len(sizes)} integers in brackets")
         return tuple(_convert(item, size, where) for item, size in zip(value, sizes, strict=True))

@@ -28,6 +28,10 @@ class NotFoundError(StoreError):
     """There is no artefact of this name or version."""
 
 
+class ExistsError(StoreError):
+    """There is such a version already; versions are never overwritten."""
+
+
 class CorruptError(StoreError):
     """A file of an artefact is missing, or is not the one that was written."""
 
@@ -39,9 +43,14 @@ def home():
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tfflows"
 
 
+def downloads():
+    """The root of what was downloaded, apart from what the user has trained: it can be had again."""
+    return home() / ".downloads"
+
+
 def roots():
     """The folders in which `resolve` looks, first match first."""
-    return home(), packaged_folder("saved_models")
+    return home(), packaged_folder("saved_models"), downloads()
 
 
 def check_name(name):
@@ -76,7 +85,8 @@ def find(name, version=None):
 
     Args:
         name: the name of the artefact, as `realnvp_digits`.
-        version: its number; by default the highest. The user's own store goes before what comes with tfflows.
+        version: its number; by default the highest of the first root that has one: the user's own store, what
+            comes with tfflows, what was downloaded.
 
     Raises:
         NotFoundError: there is no such name or version.
@@ -105,7 +115,7 @@ def verify(folder):
         path = folder / name
         if not path.is_file():
             raise CorruptError(f"{path} is missing: {remedy}")
-        if _sha256(path) != expected:
+        if sha256(path) != expected:
             raise CorruptError(f"{path} is not the file that was written (its sha256 differs): {remedy}")
 
 
@@ -115,7 +125,7 @@ def publish(parent, write, version=None):
     Args:
         parent: the folder of the versions; made if it is not there. Writers wait for each other.
         write: function of an empty folder that fills it; the manifest is added after it.
-        version: the number; by default the next free one. A number that exists is a `StoreError`.
+        version: the number; by default the next free one. A number that exists is an `ExistsError`.
 
     Returns:
         The path of the new folder.
@@ -126,13 +136,13 @@ def publish(parent, write, version=None):
         version = version or max(versions(parent), default=0) + 1
         target, partial = parent / str(version), parent / ".partial"
         if target.exists():
-            raise StoreError(f"{target} exists: delete it or choose another folder")
+            raise ExistsError(f"{target} exists: delete it or choose another folder")
         shutil.rmtree(partial, ignore_errors=True)  # what a killed writer left
         partial.mkdir()
         try:
             write(partial)
             files = sorted(path for path in partial.rglob("*") if path.is_file())
-            sums = {path.relative_to(partial).as_posix(): _sha256(path) for path in files}
+            sums = {path.relative_to(partial).as_posix(): sha256(path) for path in files}
             (partial / MANIFEST).write_text(json.dumps({"sha256": sums}, indent=1) + "\n")
             for path in [*partial.rglob("*"), partial]:
                 _flush(path)
@@ -144,7 +154,8 @@ def publish(parent, write, version=None):
     return target
 
 
-def _sha256(path):
+def sha256(path):
+    """The sha256 sum of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
