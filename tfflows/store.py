@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from tfflows._folders import packaged_folder
 
-MANIFEST = "manifest.json"
+MANIFEST, LOCK, PARTIAL = "manifest.json", ".lock", ".partial"
 
 
 class StoreError(RuntimeError):
@@ -105,18 +105,22 @@ def find(name, version=None):
 
 def verify(folder):
     """Check every file of a version folder against its manifest; `CorruptError` names the first wrong one."""
-    manifest = folder / MANIFEST
     remedy = f"delete {folder} and write it again"
-    try:
-        sums = json.loads(manifest.read_text())["sha256"].items()
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise CorruptError(f"{manifest} is missing or damaged: {remedy}") from error
-    for name, expected in sums:
+    for name, expected in manifest(folder).items():
         path = folder / name
         if not path.is_file():
             raise CorruptError(f"{path} is missing: {remedy}")
         if sha256(path) != expected:
             raise CorruptError(f"{path} is not the file that was written (its sha256 differs): {remedy}")
+
+
+def manifest(folder):
+    """{file: sha256} of a version folder, as its manifest says; `CorruptError` if that cannot be read."""
+    try:
+        return dict(json.loads((folder / MANIFEST).read_text())["sha256"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        remedy = f"delete {folder} and write it again"
+        raise CorruptError(f"{folder / MANIFEST} is missing or damaged: {remedy}") from error
 
 
 def publish(parent, write, version=None):
@@ -132,9 +136,9 @@ def publish(parent, write, version=None):
     """
     parent = Path(parent)
     parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(parent / ".lock"):
+    with FileLock(parent / LOCK):
         version = version or max(versions(parent), default=0) + 1
-        target, partial = parent / str(version), parent / ".partial"
+        target, partial = parent / str(version), parent / PARTIAL
         if target.exists():
             raise ExistsError(f"{target} exists: delete it or choose another folder")
         shutil.rmtree(partial, ignore_errors=True)  # what a killed writer left

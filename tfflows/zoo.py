@@ -22,7 +22,7 @@ def list_models(pattern="*", trained=None):
 
     Args:
         pattern: shell wildcard, as `"realnvp_*"`.
-        trained: True for those with weights alone, False for those without.
+        trained: True for those whose weights are on this machine, False for those whose are not.
     """
     weights = set(store.names())
     known = weights.union(path.stem for path in packaged_folder("zoo").glob("*.toml"))
@@ -31,8 +31,8 @@ def list_models(pattern="*", trained=None):
 
 def recipe(name):
     """The `Recipe` of a model; an unknown name is a `store.NotFoundError` that suggests the nearest."""
-    path = packaged_folder("zoo") / f"{store.check_name(name)}.toml"
-    return Recipe.from_toml(path if path.is_file() else artefact(name) / "recipe.toml")
+    path = _recipe_path(name)
+    return Recipe.from_toml(path if path.is_file() else _find(name) / "recipe.toml")
 
 
 def build(entry, seed=0):
@@ -79,13 +79,14 @@ def load(name, version=None, weights="trained"):
     Args:
         name: the name of a model.
         version: number of the weights; by default the highest in the user's store, `$TFFLOWS_HOME`, or else
-            of those that come with tfflows.
+            of those that come with tfflows, or else those that its recipe publishes, which are downloaded once.
         weights: `"trained"`, or None for an untrained flow.
 
     Raises:
         NotTrainedError: there are no weights; the message names the command that trains them.
         store.NotFoundError: there is no such model or version.
         store.CorruptError: a file of the weights is missing or altered.
+        download.DownloadError: they are published and cannot be had.
     """
     from tfflows.optimizers import compile_flow
 
@@ -104,24 +105,40 @@ def load(name, version=None, weights="trained"):
 
 
 def artefact(name, version=None):
-    """The verified folder with a model's weights, recipe and metrics; raises as `load` does."""
-    _require_weights(name)
-    return store.resolve(name, version)
+    """The verified folder with a model's weights, recipe and metrics; downloads and raises as `load` does."""
+    folder = _find(name, version)
+    store.verify(folder)
+    return folder
 
 
 def metrics(name, version=None):
     """The `metrics.json` of a model as a dict: test bits/dim, how it was measured, the learning curve."""
-    _require_weights(name)
-    return json.loads((store.find(name, version) / "metrics.json").read_text())
+    return json.loads((_find(name, version) / "metrics.json").read_text())
 
 
-def _require_weights(name):
-    known = list_models()
-    if store.check_name(name) not in known:
+def _recipe_path(name):
+    return packaged_folder("zoo") / f"{store.check_name(name)}.toml"
+
+
+def _find(name, version=None):
+    """The folder of a model's weights; where there are none, those that its recipe publishes are downloaded."""
+    path, known = _recipe_path(name), list_models()
+    if name not in known:
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
         raise store.NotFoundError(f"there is no model {name!r}: did you mean {nearest[0]!r}?")
-    if name not in store.names():
-        raise NotTrainedError(
-            f"{name} has no trained weights: train them with `tfflows train {name}`, "
-            "or pass weights=None for an untrained model"
-        )
+    try:
+        return store.find(name, version)
+    except store.NotFoundError:
+        published = Recipe.from_toml(path).weights if path.is_file() else None
+        if published and version in (None, published.version):
+            from tfflows.download import download
+
+            return download(name, published)
+        if name in store.names():
+            raise
+        if published:
+            raise store.NotFoundError(f"{name} has no version {version}: {published.version} is published") from None
+    raise NotTrainedError(
+        f"{name} has no trained weights: train them with `tfflows train {name}`, "
+        "or pass weights=None for an untrained model"
+    )
