@@ -259,7 +259,7 @@ REFUSED = {
     "wrong shape": (lambda f: f.log_prob(IMAGES[:, :3]), ValueError, r"takes \[batch, 4, 4, 1\]"),
     "one image without batch": (lambda f: f.log_prob(IMAGES[0]), ValueError, r"takes \[batch, 4, 4, 1\]"),
     "NaN": (lambda f: f.log_prob(np.full((1, 4, 4, 1), np.nan), dequantize=False), ValueError, "NaN"),
-    "no samples": (lambda f: f.sample(0), ValueError, "positive integer"),
+    "no samples": (lambda f: f.sample(0), ValueError, "at least 1"),
     "negative temperature": (lambda f: f.sample(1, temperature=-1.0), ValueError, "temperature"),
     "seed": (lambda f: f.sample(1, seed="a"), TypeError, "integer"),
     "num_samples": (lambda f: f.bits_per_dim(IMAGES, num_samples=0), ValueError, "at least 1"),

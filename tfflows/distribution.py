@@ -45,6 +45,8 @@ class FlowDistribution(tfd.Distribution):
 
     def _log_prob(self, x):
         shape = self._flow.event_shape
+        if tuple(x.shape[-len(shape) :]) != shape:
+            raise ValueError(f"log_prob got x of shape {tuple(x.shape)}: its last axes must be {list(shape)}.")
         flat = ops.reshape(x, (-1, *shape))
         log_prob = self._flow._density(flat, self._rows(ops.shape(flat)[0]))
         return ops.reshape(log_prob, ops.shape(x)[: len(x.shape) - len(shape)])

@@ -47,11 +47,13 @@ class Flow(keras.Model):
         super().__init__(autocast=False, **kwargs)
         if dequantizer not in ("uniform", None) and not hasattr(dequantizer, "dequantize"):
             raise ValueError(f"Flow got dequantizer={dequantizer!r}: use 'uniform', a dequantizer layer or None.")
-        self.transform, self.event_shape = transform, tuple(event_shape)
+        self.transform = transform
+        self.event_shape = tuple(event_shape) if np.iterable(event_shape) else event_shape
         self.num_values = num_values if dequantizer else None
         self.prior = prior.get(base)
         self.dequantizer = UniformDequantizer() if dequantizer == "uniform" else dequantizer
         self.num_classes, self.condition_size, self.seed = num_classes, condition_size, seed
+        inputs.check_flow(self)
         self._bits_metric = keras.metrics.Mean(name="bits_per_dim")
         self.build((None, *self.event_shape))
         self._graphs = {}
@@ -98,10 +100,8 @@ class Flow(keras.Model):
         log P(image) >= log (1/K) sum_k exp(bound_k), which is tighter: say which when you compare figures. The noise
         depends on `seed` and the image alone, independently between images and samples.
         """
-        if num_samples < 1:
-            raise ValueError(f"bits_per_dim got num_samples={num_samples}: it must be at least 1.")
-        if batch_size < 1:
-            raise ValueError(f"bits_per_dim got batch_size={batch_size}: it must be at least 1.")
+        inputs.check_count("bits_per_dim", num_samples=num_samples, batch_size=batch_size)
+        inputs.check_seed("bits_per_dim", seed)
         images, condition = inputs.check(self, images, condition)
         bits = []
         for start in range(0, len(images), batch_size):
@@ -112,7 +112,7 @@ class Flow(keras.Model):
             bounds = [ops.convert_to_numpy(graph(images[rows], label, _pair(seed, draw))) for draw in draws]
             log_prob = np.logaddexp.reduce(np.asarray(bounds, "float64"), axis=0) - math.log(len(bounds))
             bits.append(-log_prob / self._nats_per_bit_per_dim)
-        return np.concatenate(bits) if bits else np.zeros(0)
+        return np.concatenate(bits)
 
     @property
     def _nats_per_bit_per_dim(self):
@@ -145,12 +145,13 @@ class Flow(keras.Model):
     def sample(self, n, temperature=1.0, seed=None, condition=None):
         """n samples: integer images [n, H, W, C] (NumPy), or real x where the flow has no dequantizer.
 
-        `temperature` >= 0 multiplies the scale of the base distribution (a number, or [n]); `seed`, an integer, fixes
-        the samples; `condition`, for conditional flows, is a label or vector, one for all or one for each.
+        `temperature` >= 0 multiplies the scale of the base distribution (a number, or [n]); `seed`, an integer from 0
+        to 2^31 - 1, fixes the samples; `condition`, for conditional flows, is a label or vector, one for all or one for
+        each.
         """
-        inputs.check_sampling(n, temperature, seed)
+        inputs.check_sampling(self, n, temperature, seed)
         seed = secrets.randbits(31) if seed is None else seed
-        keys = noise.fold(noise.seed_keys(np.full(n, seed % 2**32, np.uint32)), np.arange(n, dtype=np.uint32))
+        keys = noise.fold(noise.seed_keys(np.full(n, seed, np.uint32)), np.arange(n, dtype=np.uint32))
         seeds = ops.cast(keys[0], "int32")
         condition = inputs.check_condition(self, condition, n)
         temperature = np.broadcast_to(np.asarray(temperature, self.dtype), (n,))
@@ -176,14 +177,19 @@ class Flow(keras.Model):
 
     def interpolate(self, a, b, num=8, condition=None):
         """[B, num, *event_shape]: from each image of `a` to that of `b`, along the straight line between their z."""
+        inputs.check_count("interpolate", num=num)
         z_a, z_b = self.encode(a, condition), self.encode(b, condition)
+        if len(z_a) != len(z_b):
+            raise ValueError(f"interpolate got {len(z_a)} and {len(z_b)} images: give as many of each.")
         weights = np.linspace(0.0, 1.0, num)
         path = [self.decode((1 - w) * z_a + w * z_b, condition) for w in weights]
         return np.stack([ops.convert_to_numpy(x) for x in path], axis=1)
 
     def _encode(self, x, condition=None):
         x = ops.cast(x, self.dtype) + (0.0 if self.dequantizer is None else 0.5)
-        return self.transform.inverse_and_log_det(x, condition=condition)[0]
+        z, log_det = self.transform.inverse_and_log_det(x, condition=condition)
+        # No z leads to an x of density 0.
+        return ops.where(ops.reshape(log_det > -np.inf, (-1,) + (1,) * len(self.latent_shape)), z, np.nan)
 
     def _generate(self, z, condition=None):
         return self.transform.forward_and_log_det(ops.cast(z, self.dtype), condition=condition)[0]
@@ -225,11 +231,7 @@ class Flow(keras.Model):
         `fit` calls it where it has not run; whether it has is a saved weight, so that a loaded model never runs it
         again.
         """
-        x, condition = inputs.split(self, inputs.first_batch(data))
-        x, condition = (
-            ops.convert_to_tensor(x),
-            None if condition is None else ops.convert_to_tensor(condition),
-        )
+        x, condition = inputs.check(self, inputs.first_batch(data))
         if self.dequantizer is not None:
             x, _ = self.dequantizer.dequantize(x, noise.image_keys(x))
         self.transform.initialize(ops.cast(x, self.dtype), condition)
@@ -251,15 +253,18 @@ class Flow(keras.Model):
         if getattr(self, "optimizer", None) is not None and not self.optimizer.built:
             # Inside the first trace, creating the optimizer's variables costs a second trace.
             self.optimizer.build(self.trainable_variables)
-        return super().fit(x, y, validation_data=validation_data, **kwargs)
+        with inputs.one_sentence():
+            return super().fit(x, y, validation_data=validation_data, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
         """Keras's `evaluate`, on images alone: the loss and `bits_per_dim`, with noise fixed by each image."""
-        return super().evaluate(inputs.prepare(self, x, y), inputs.placeholder(kwargs), **kwargs)
+        with inputs.one_sentence():
+            return super().evaluate(inputs.prepare(self, x, y), inputs.placeholder(kwargs), **kwargs)
 
     def predict(self, x, **kwargs):
         """Keras's `predict`: log_prob [N]."""
-        return super().predict(inputs.prepare(self, x), **kwargs)
+        with inputs.one_sentence():
+            return super().predict(inputs.prepare(self, x), **kwargs)
 
     # Serialisation ----------------------------------------------------------------------------------------------
 
@@ -288,4 +293,4 @@ class Flow(keras.Model):
 
 
 def _pair(seed, draw):
-    return ops.convert_to_tensor(np.uint32(seed % 2**32)), ops.convert_to_tensor(np.uint32(draw))
+    return ops.convert_to_tensor(np.uint32(seed)), ops.convert_to_tensor(np.uint32(draw))

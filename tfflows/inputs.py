@@ -1,24 +1,52 @@
 """What may be given to a flow, and the one sentence for what may not."""
 
+import contextlib
+import math
+import re
+
 import keras
 import numpy as np
 from keras import ops
 
 from tfflows import _backend
+from tfflows.layers.base import FlowLayer
 
 INITIAL_BATCH = 256  # images of an array that data-dependent initialisation looks at
+EMPTY = "The data set is empty: give one with at least one batch."
+IMAGES = "The images have values from {} to {}: this flow takes integers from 0 to {}, as its data set stores them."
+LABELS = "The labels are from {} to {}: this flow takes labels from 0 to {}, its num_classes less one."
+
+
+def check_flow(flow):
+    """TypeError or ValueError for arguments of `Flow` that are none, or that do not go together."""
+    if not isinstance(flow.transform, FlowLayer):
+        raise TypeError(f"Flow got transform={flow.transform!r}: it must be a FlowLayer, for example layers.Chain.")
+    sides = flow.event_shape if isinstance(flow.event_shape, tuple) else ()
+    if not sides or not all(_is_integer(side) and side > 0 for side in sides):
+        raise ValueError(f"Flow got event_shape={flow.event_shape}: it must be positive integers, as (28, 28, 1).")
+    for name, minimum in (("num_values", 2), ("num_classes", 2), ("condition_size", 1)):
+        value = getattr(flow, name)
+        if value is not None and not (_is_integer(value) and value >= minimum):
+            raise ValueError(f"Flow got {name}={value!r}: it must be an integer of at least {minimum}, or None.")
+    if flow.dequantizer is not None and flow.num_values is None:
+        raise ValueError("Flow got num_values=None: a flow that dequantizes needs the number of grey values, as 256.")
+    if flow.num_classes and flow.condition_size:
+        raise ValueError("Flow got num_classes and condition_size: give one, a label is a condition of num_classes.")
+    given, read = flow.num_classes or flow.condition_size or 0, flow.transform.condition_size
+    if given != read:
+        other = f"give Flow num_classes or condition_size {read}" if read else "leave out what makes Flow conditional"
+        raise ValueError(
+            f"Flow gives its transform a condition of size {given} and the transform reads one of size {read}: build "
+            f"its layers with condition_size={given}, or {other}."
+        )
+    check_seed("Flow", flow.seed)
 
 
 def split(flow, batch):
     """(x, condition) of a batch as `fit` gets it: x alone or a dict with `image` and `label` or `condition`."""
     if isinstance(batch, (tuple, list)):
         batch = batch[0]
-    if isinstance(batch, dict):
-        if "image" not in batch:
-            raise ValueError(f"A flow reads the key 'image' of a dict and this one has {sorted(batch)}.")
-        x, condition = batch["image"], batch.get("condition" if flow.condition_size else "label")
-    else:
-        x, condition = batch, None
+    x, condition = _unpack(flow, batch) if isinstance(batch, dict) else (batch, None)
     _check_x(flow, x, flow.dequantizer is not None)
     if not _is_conditional(flow):
         return x, None
@@ -28,21 +56,18 @@ def split(flow, batch):
 def check(flow, x, condition=None, dequantize=True):
     """(x, condition) as tensors, for the methods that take them apart from `fit`'s data."""
     if isinstance(x, dict):
-        if "image" not in x:
-            raise ValueError(f"A flow reads the key 'image' of a dict and this one has {sorted(x)}.")
-        x, given = x["image"], x.get("condition" if flow.condition_size else "label")
+        x, given = _unpack(flow, x)
         condition = given if condition is None and _is_conditional(flow) else condition
     if not ops.is_tensor(x):
         x = np.asarray(x)
     integers = dequantize and flow.dequantizer is not None
     _check_x(flow, x, integers)
     values = _backend.value(x)
-    if values is not None and values.size:
+    if values is not None:
+        if not values.size:
+            raise ValueError("The batch is empty: give at least one image.")
         if integers and (values.min() < 0 or values.max() >= flow.num_values):
-            raise ValueError(
-                f"The images have values from {values.min()} to {values.max()}: this flow takes integers from 0 to "
-                f"{flow.num_values - 1}, as its data set stores them."
-            )
+            raise ValueError(IMAGES.format(values.min(), values.max(), flow.num_values - 1))
         if not integers and not np.all(np.isfinite(values)):
             raise ValueError("x holds NaN or infinite values: a flow takes finite numbers; remove those rows.")
     x = ops.convert_to_tensor(x, dtype=None if integers else flow.dtype)
@@ -69,18 +94,41 @@ def check_latent(flow, z):
     if tuple(z.shape[1:]) != tuple(flow.latent_shape):
         expected = ("batch", *flow.latent_shape)
         raise ValueError(f"decode got z of shape {tuple(z.shape)}: this flow takes {expected}, as encode returns it.")
+    values = _backend.value(z)
+    if values is not None and not (values.dtype.kind in "fiu" and np.all(np.isfinite(values))):
+        raise ValueError("decode got z with NaN, infinite or no numbers: give finite numbers, as encode returns them.")
     return ops.convert_to_tensor(z, dtype=flow.dtype)
 
 
-def check_sampling(n, temperature, seed):
+def check_sampling(flow, n, temperature, seed):
     """ValueError or TypeError for arguments of `sample` out of their range."""
-    if not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"sample got n={n!r}: it must be a positive integer.")
-    temperature = np.asarray(temperature)
-    if temperature.shape not in ((), (n,)) or not np.all((temperature >= 0) & np.isfinite(temperature)):
+    check_count("sample", n=n)
+    largest = 2**31 // math.prod(flow.event_shape)  # kernels count elements in int32
+    if n > largest:
+        raise ValueError(
+            f"sample got n={n}: that is too many at once, draw at most {largest} and fewer where memory ends."
+        )
+    values = np.asarray(temperature)
+    numbers = values.dtype.kind in "fiu" and values.shape in ((), (n,))
+    if not numbers or not np.all((values >= 0) & np.isfinite(values)):
         raise ValueError(f"sample got temperature={temperature!r}: it must be at least 0, one number or {n} of them.")
-    if seed is not None and not isinstance(seed, (int, np.integer)):
-        raise TypeError(f"sample got seed={seed!r}: it must be an integer, or None for new samples at each call.")
+    if seed is not None:
+        check_seed("sample", seed)
+
+
+def check_count(method, **counts):
+    """ValueError unless each is an integer of at least 1."""
+    for name, value in counts.items():
+        if not _is_integer(value) or value < 1:
+            raise ValueError(f"{method} got {name}={value!r}: it must be an integer of at least 1.")
+
+
+def check_seed(method, seed):
+    """TypeError or ValueError unless `seed` is an integer that int32, the type in SavedModels, holds."""
+    if not _is_integer(seed):
+        raise TypeError(f"{method} got seed={seed!r}: it must be an integer from 0 to {2**31 - 1}.")
+    if not 0 <= seed < 2**31:
+        raise ValueError(f"{method} got seed={seed}: it must be from 0 to {2**31 - 1}.")
 
 
 def prepare(flow, data, y=None):
@@ -97,12 +145,18 @@ def prepare(flow, data, y=None):
 
     spec = getattr(data, "element_spec", None)
     if spec is not None:  # a tf.data.Dataset
+        if int(data.cardinality()) == 0:
+            raise ValueError(EMPTY)
+        first = spec[0] if isinstance(spec, tuple) else spec
+        _check_x(flow, _unpack(flow, first)[0] if isinstance(first, dict) else first, flow.dequantizer is not None)
         if not isinstance(spec, tuple):
-            return data.map(select)
+            return data.map(lambda x: _guard(flow, select(x)))
         if len(spec) == 2:
             _refuse_y(flow)
-            return data.map(lambda x, y: select(x))
-        return data.map(lambda x, y, weight: (select(x), y, weight))
+            return data.map(lambda x, y: _guard(flow, select(x)))
+        return data.map(lambda x, y, weight: (_guard(flow, select(x)), y, weight))
+    if isinstance(data, keras.utils.PyDataset):
+        check(flow, first_batch(data))
     if is_array(data):
         check(flow, data)
         return {key: _to_array(value) for key, value in select(data).items()} if isinstance(data, dict) else data
@@ -122,19 +176,17 @@ def placeholder(kwargs):
 
 
 def first_batch(data):
-    """One batch of whatever `fit` accepts: an array's first images, or a data set's first batch."""
+    """One batch of whatever `fit` accepts, x alone or a dict: an array's first images, or a data set's first batch."""
     if isinstance(data, dict):
         return {key: value[:INITIAL_BATCH] for key, value in data.items()}
     if isinstance(data, np.ndarray) or ops.is_tensor(data):
         return data[:INITIAL_BATCH]
     if isinstance(data, keras.utils.PyDataset):
-        return data[0]
+        return _numpy(data[0])
     if hasattr(data, "take"):
         for batch in data.take(1):
             return _numpy(batch)
-        raise ValueError(
-            "The data set is empty: a flow with data-dependent layers is initialised from its first batch."
-        )
+        raise ValueError(EMPTY)
     raise ValueError(
         f"A flow with data-dependent layers cannot be initialised from a {type(data).__name__}, which can be read only "
         "once: call adapt(batch) with one batch before fit."
@@ -147,6 +199,46 @@ def _numpy(batch):
     if isinstance(batch, dict):
         return {key: _numpy(value) for key, value in batch.items()}
     return np.asarray(batch)
+
+
+def _unpack(flow, batch):
+    if "image" not in batch:
+        raise ValueError(f"A flow reads the key 'image' of a dict and this one has {sorted(batch)}: rename its array.")
+    return batch["image"], batch.get("condition" if flow.condition_size else "label")
+
+
+@contextlib.contextmanager
+def one_sentence():
+    """Turns what `_guard` stops a tf.data pipeline with, in an error of TensorFlow's, back into its ValueError."""
+    try:
+        yield
+    except Exception as error:
+        for sentence in (IMAGES, LABELS):
+            pattern = re.escape(sentence).replace(r"\{\}", "-?[0-9]+")
+            if type(error).__name__ == "InvalidArgumentError" and (found := re.search(pattern, str(error))):
+                raise ValueError(found.group()) from None
+        raise
+
+
+def _guard(flow, x):
+    """A batch in a tf.data pipeline, which stops where values are out of range: in a graph nothing can be raised."""
+    import tensorflow as tf
+
+    image = x.get("image") if isinstance(x, dict) else x
+    checks = []
+    if flow.dequantizer is not None and image is not None and image.dtype.is_integer:
+        checks.append((image, flow.num_values, IMAGES))
+    if flow.num_classes is not None and isinstance(x, dict) and "label" in x:
+        checks.append((x["label"], flow.num_classes, LABELS))
+    for values, number, sentence in checks:
+        low, high = (tf.cast(reduce(values), tf.int64) for reduce in (tf.reduce_min, tf.reduce_max))
+        inside = tf.logical_and(low >= 0, high < number)
+        tf.debugging.Assert(inside, [tf.strings.format(sentence, (low, high, number - 1))])
+    return x
+
+
+def _is_integer(value):
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _to_array(x):
@@ -166,10 +258,15 @@ def _refuse_y(flow):
 
 
 def _check_x(flow, x, integers):
+    if isinstance(x, np.ndarray) and x.dtype.kind not in "fiub":
+        raise TypeError(f"Got an array of {x.dtype}: a flow takes an array of numbers.")
     kind = keras.backend.standardize_dtype(x.dtype)
-    if tuple(x.shape[1:]) != flow.event_shape:
+    if len(x.shape) == 0 or tuple(x.shape[1:]) != flow.event_shape:
         expected = ", ".join(map(str, ("batch", *flow.event_shape)))
-        raise ValueError(f"Got an array of shape {tuple(x.shape)}: this flow takes [{expected}].")
+        raise ValueError(
+            f"Got an array of shape {tuple(x.shape)}: this flow takes [{expected}]; give one image as x[None], and "
+            "batch a data set."
+        )
     if flow.dequantizer is not None and not integers and "int" in kind:
         raise TypeError(
             f"Got {kind} images with dequantize=False: the density of real-valued x takes floats; leave dequantize out "
@@ -197,12 +294,13 @@ def _as_condition(flow, condition):
             if values.dtype.kind not in "iu":
                 raise TypeError(f"Got labels of dtype {values.dtype}: they must be integers.")
             if values.size and (values.min() < 0 or values.max() >= flow.num_classes):
-                raise ValueError(
-                    f"Got labels from {values.min()} to {values.max()}: they must be 0 to {flow.num_classes - 1}."
-                )
+                raise ValueError(LABELS.format(values.min(), values.max(), flow.num_classes - 1))
         return ops.one_hot(ops.reshape(ops.cast(condition, "int32"), (-1,)), flow.num_classes, dtype=flow.dtype)
     if condition.shape[-1] != flow.condition_size:
         raise ValueError(
             f"Got a condition of shape {tuple(condition.shape)}: this flow takes [batch, {flow.condition_size}]."
         )
+    values = _backend.value(condition)
+    if values is not None and not np.all(np.isfinite(values)):
+        raise ValueError("The condition holds NaN or infinite values: a flow takes finite numbers; remove those rows.")
     return ops.reshape(ops.cast(condition, flow.dtype), (-1, flow.condition_size))

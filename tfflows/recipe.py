@@ -6,7 +6,9 @@ A recipe is a TOML file with a name, a description and the tables [data], [model
 
 import dataclasses
 import difflib
+import inspect
 import json
+import math
 import os
 import re
 import tomllib
@@ -15,10 +17,35 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Range(typing.NamedTuple):
+    """The numbers from `lowest` to below `end`, as a type hint: Annotated[int, Range(1)]."""
+
+    lowest: float
+    end: float = math.inf
+
+    def __str__(self):
+        return f">= {self.lowest}" + (f" and < {self.end}" if self.end < math.inf else "")
+
+
+Positive, Natural = Annotated[int, Range(1)], Annotated[int, Range(0)]
+NonNegative, Rate = Annotated[float, Range(0)], Annotated[float, Range(0, 1)]
+
+
+def read_arguments(function, table, where):
+    """`table` as keyword arguments of `function`, checked against its keyword-only parameters and their type hints.
+
+    ValueError, of one sentence that begins with `where`: there is no such parameter, or the value is none for it.
+    """
+    hints = typing.get_type_hints(function, include_extras=True)
+    known = [name for name, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    _require_known(table, known, where)
+    return {key: _convert(value, hints[key], f"{where}.{key}") for key, value in table.items()}
 
 
 def _require(condition, key, value, expected):
@@ -135,7 +162,7 @@ class Evaluation:
         _require(self.num_draws >= 1, "evaluation.num_draws", self.num_draws, ">= 1")
         samples = self.num_importance_samples
         _require(samples >= 1, "evaluation.num_importance_samples", samples, ">= 1")
-        _require(self.seed >= 0, "evaluation.seed", self.seed, ">= 0")
+        _require(0 <= self.seed < 2**31 - self.num_draws, "evaluation.seed", self.seed, "0 to 2^31, less num_draws")
 
 
 @dataclass(frozen=True)
@@ -261,10 +288,7 @@ def _parse(cls, table, where):
     if not isinstance(table, Mapping):
         raise ValueError(f"{where} is {table!r}, expected a table")
     fields = {f.name: f for f in dataclasses.fields(cls)}
-    for key in table:
-        if key not in fields:
-            nearest = difflib.get_close_matches(key, fields, n=1, cutoff=0)[0]
-            raise ValueError(f"{where} has no key {key!r}; did you mean {nearest!r}?")
+    _require_known(table, fields, where)
     for key, f in fields.items():
         if key not in table and f.default is f.default_factory is dataclasses.MISSING:
             raise ValueError(f"{where} lacks the key {key!r}")
@@ -273,12 +297,24 @@ def _parse(cls, table, where):
     return cls(**{key: _convert(value, hints[key], prefix + key) for key, value in table.items()})
 
 
+def _require_known(table, known, where):
+    for key in table:
+        if key not in known:
+            nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
+            raise ValueError(f"{where} has no key {key!r}; did you mean {nearest!r}?")
+
+
 def _convert(value, hint, where):
     """The value as the type `hint`, or a ValueError that says what was expected."""
     if dataclasses.is_dataclass(hint):
         return _parse(hint, value, where)
     if typing.get_origin(hint) is types.UnionType:  # X | None
         return None if value is None else _convert(value, typing.get_args(hint)[0], where)
+    if typing.get_origin(hint) is Annotated:
+        kind, numbers = typing.get_args(hint)
+        value = _convert(value, kind, where)
+        _require(numbers.lowest <= value < numbers.end, where, value, numbers)
+        return value
     if typing.get_origin(hint) is Literal:
         choices = typing.get_args(hint)
         if value not in choices:

@@ -4,13 +4,12 @@ A name is that of a recipe in the zoo, or of weights that you trained with a rec
 """
 
 import difflib
-import inspect
 import json
 from fnmatch import fnmatchcase
 
 from tfflows import store
 from tfflows._folders import packaged_folder
-from tfflows.recipe import Recipe
+from tfflows.recipe import Recipe, read_arguments
 
 
 class NotTrainedError(store.NotFoundError):
@@ -45,23 +44,21 @@ def build(entry, seed=0):
     # Keras is imported here, not above, so that names can be listed without it.
     from tfflows.flow import Flow
     from tfflows.models import DEQUANTIZERS, MODELS
+    from tfflows.prior import KINDS
 
     entry = entry if isinstance(entry, Recipe) else recipe(entry)
     data, model = entry.data, entry.model
-    family = MODELS.get(model.family)
-    if family is None:
-        raise ValueError(f"model.family is {model.family!r}, expected one of {', '.join(sorted(MODELS))}")
-    known = inspect.getfullargspec(family).kwonlyargs
-    for argument in model.arguments:
-        if argument not in known:
-            nearest = difflib.get_close_matches(argument, known, n=1, cutoff=0)[0]
-            raise ValueError(f"model.arguments has no key {argument!r}; did you mean {nearest!r}?")
+    for key, known in (("family", MODELS), ("base", KINDS), ("dequantizer", ["uniform", *DEQUANTIZERS])):
+        if (value := getattr(model, key)) not in known:
+            raise ValueError(f"model.{key} is {value!r}, expected one of {', '.join(sorted(known))}")
+    family = MODELS[model.family]
+    arguments = read_arguments(family, model.arguments, "model.arguments")
     num_classes = data.num_classes if model.conditional else None
     dequantizer = model.dequantizer
     if dequantizer in DEQUANTIZERS:
         dequantizer = DEQUANTIZERS[dequantizer](data.shape, data.num_values)
     return Flow(
-        family(data.shape, data.num_values, condition_size=num_classes or 0, **model.arguments),
+        family(data.shape, data.num_values, condition_size=num_classes or 0, **arguments),
         data.shape,
         num_values=data.num_values,
         base=model.base,

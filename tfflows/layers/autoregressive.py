@@ -172,6 +172,10 @@ class Autoregressive(FlowLayer):
         self.conditioner = conditioner
         self.transformer = transformers.Affine("clamp") if transformer == "affine" else transformers.get(transformer)
 
+    @property
+    def condition_size(self):
+        return self.conditioner.condition_size
+
     def build(self, input_shape):
         if len(input_shape) != 2:
             raise ValueError(

@@ -17,7 +17,8 @@ class FlowLayer(keras.layers.Layer):
         `inverse_and_log_det(x, condition=None, training=False) -> (z, log|det dz/dx|)`
     where x is [B, *event_shape], z is [B, *latent_shape(event_shape)], `condition` is [B, N] (or [B, H, W, N] where
     the event is an image of that height and width) and the log-determinant is [B], in nats, of the direction called.
-    `build(input_shape)` gets the shape of x, [None, *event_shape].
+    `build(input_shape)` gets the shape of x, [None, *event_shape]. A layer that reads the condition sets
+    `condition_size`, so that `Flow` can tell whether the two agree.
 
     A flow layer computes in float32 whatever Keras's dtype policy says (float64 under the "float64" policy): in half
     precision a log-determinant is noise. Conditioners follow the policy.
@@ -27,6 +28,8 @@ class FlowLayer(keras.layers.Layer):
     invertible_in_training = True
     # True where `initialize` does something.
     data_dependent = False
+    # N, the channels of the condition that the layer reads; 0 where it reads none.
+    condition_size = 0
 
     def __init__(self, **kwargs):
         kwargs.setdefault("dtype", flow_dtype())

@@ -25,6 +25,10 @@ class _Composite(FlowLayer):
         return any(layer.data_dependent for layer in self.layers)
 
     @property
+    def condition_size(self):
+        return max(layer.condition_size for layer in self.layers)
+
+    @property
     def invertible_in_training(self):
         return all(layer.invertible_in_training for layer in self.layers)
 

@@ -34,6 +34,10 @@ class Invert(FlowLayer):
         if not self.layer.built:
             self.layer.build(input_shape)
 
+    @property
+    def condition_size(self):
+        return self.layer.condition_size
+
     def forward_and_log_det(self, z, condition=None, training=False):
         return self.layer.inverse_and_log_det(z, condition=condition, training=training)
 

@@ -1,6 +1,7 @@
 """From pixel units [0, num_values) to the scale that networks like; each with its log-det (the unit rule)."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfflows._backend import tfb
@@ -34,6 +35,9 @@ class Logit(BijectorLayer):
     which is infinite at the upper end; the symmetric form here is their released code's and that of Papamakarios
     et al. 2017 (appendix D.2, who call it lambda).
 
+    No z leads to an x beyond -b or num_values + b, b = alpha num_values / (1 - 2 alpha): the log-det is
+    -inf there, so that the density is 0, and z is 0.
+
     Arguments: `num_values`, the number of grey values; `alpha` in (0, 1/2), else ValueError.
     """
 
@@ -47,6 +51,12 @@ class Logit(BijectorLayer):
         scale = ops.convert_to_tensor(self.num_values / (1 - 2 * self.alpha), self.dtype)
         shift = ops.convert_to_tensor(-self.alpha, self.dtype)
         return tfb.Chain([tfb.Scale(scale), tfb.Shift(shift), tfb.Sigmoid()])
+
+    def inverse_and_log_det(self, x, condition=None, training=False):
+        beyond = self.alpha * self.num_values / (1 - 2 * self.alpha)
+        outside = ops.logical_or(x <= -beyond, x >= self.num_values + beyond)  # False for NaN, which stays NaN
+        z, log_det = super().inverse_and_log_det(ops.where(outside, self.num_values / 2, x))
+        return z, ops.where(ops.any(outside, axis=tuple(range(1, len(x.shape)))), -np.inf, log_det)
 
     def get_config(self):
         return {**super().get_config(), "num_values": self.num_values, "alpha": self.alpha}

@@ -1,4 +1,7 @@
-"""The model families: name -> function(event_shape, num_values, condition_size, **arguments) returning a FlowLayer."""
+"""The model families: name -> function(event_shape, num_values, condition_size, **arguments) returning a FlowLayer.
+
+The type hints of a family's arguments say what a recipe may set them to.
+"""
 
 from tfflows.models.glow import glow
 from tfflows.models.maf import maf

@@ -1,8 +1,10 @@
 """Glow."""
 
 import itertools
+from typing import Literal
 
 from tfflows import layers, nets_glow
+from tfflows.recipe import Natural, Positive, Rate
 
 
 def glow(
@@ -10,15 +12,15 @@ def glow(
     num_values=256,
     condition_size=0,
     *,
-    num_levels=3,
-    num_steps=32,
-    width=512,
-    coupling="affine",
-    lu=False,
-    learn_top=True,
-    dropout=0.0,
-    alpha=None,
-    seed=0,
+    num_levels: Positive = 3,
+    num_steps: Positive = 32,
+    width: Positive = 512,
+    coupling: Literal["affine", "additive"] = "affine",
+    lu: bool = False,
+    learn_top: bool = True,
+    dropout: Rate = 0.0,
+    alpha: float | None = None,
+    seed: Natural = 0,
 ):
     """Glow: multi-scale flow of actnorm, invertible 1x1 convolution and coupling.
 

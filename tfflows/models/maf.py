@@ -1,6 +1,9 @@
 """Masked autoregressive flow."""
 
+from typing import Literal
+
 from tfflows import layers
+from tfflows.recipe import Natural, NonNegative, Positive, Rate
 
 
 def maf(
@@ -8,15 +11,15 @@ def maf(
     num_values=256,
     condition_size=0,
     *,
-    num_layers=5,
-    hidden=(1024, 1024),
-    degrees="sequential",
-    transformer="affine",
-    mixture_components=0,
-    batch_norm=True,
-    alpha=1e-6,
-    dropout=0.0,
-    l2=0.0,
+    num_layers: Natural = 5,
+    hidden: tuple[Positive, ...] = (1024, 1024),
+    degrees: Literal["sequential", "random"] = "sequential",
+    transformer: Literal["affine", "spline"] = "affine",
+    mixture_components: Natural = 0,
+    batch_norm: bool = True,
+    alpha: float = 1e-6,
+    dropout: Rate = 0.0,
+    l2: NonNegative = 0.0,
 ):
     """Autoregressive layers with the order of the dimensions reversed between them.
 

@@ -1,9 +1,18 @@
 """NICE."""
 
 from tfflows import layers, nets
+from tfflows.recipe import Positive, Rate
 
 
-def nice(event_shape, num_values=256, condition_size=0, *, num_couplings=4, hidden=(1000,) * 5, dropout=0.0):
+def nice(
+    event_shape,
+    num_values=256,
+    condition_size=0,
+    *,
+    num_couplings: Positive = 4,
+    hidden: tuple[Positive, ...] = (1000,) * 5,
+    dropout: Rate = 0.0,
+):
     """Additive couplings that alternate the odd and the even units, then a diagonal scaling.
 
     x [B, H, W, C] in [0, num_values) <-> z [B, H W C]. Meant for a logistic base.

@@ -1,6 +1,7 @@
 """RealNVP."""
 
 from tfflows import layers, nets
+from tfflows.recipe import Natural, NonNegative, Positive, Rate
 
 
 def realnvp(
@@ -8,13 +9,13 @@ def realnvp(
     num_values=256,
     condition_size=0,
     *,
-    num_levels=2,
-    num_blocks=4,
-    filters=32,
-    alpha=0.05,
-    l2=5e-5,
-    dropout=0.0,
-    batch_norm=True,
+    num_levels: Positive = 2,
+    num_blocks: Natural = 4,
+    filters: Positive = 32,
+    alpha: float = 0.05,
+    l2: NonNegative = 5e-5,
+    dropout: Rate = 0.0,
+    batch_norm: bool = True,
 ):
     """The multi-scale RealNVP of images.
 
