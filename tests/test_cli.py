@@ -13,11 +13,11 @@ import pytest
 from conftest import LIMIT
 from PIL import Image
 
-from tfflows import store
+from tfflows import store, zoo
 from tfflows.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("list", "show", "train", "evaluate", "sample", "export", "serve")
+COMMANDS = ("list", "show", "train", "evaluate", "sample", "export", "pack", "cache", "serve")
 
 
 def run(*arguments):
@@ -51,14 +51,25 @@ def test_list_and_show_tell_trained_from_untrained(trained, capsys):
     metrics = json.loads((trained / "metrics.json").read_text())
     assert run("list") == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert f"{metrics['bits_per_dim']:.3f}" in lines["tiny"]
+    assert f"{metrics['bits_per_dim']:.3f}*" in lines["tiny"]
+    assert "--limit" in lines["*"]
     assert lines["realnvp_celeba"].split()[1] == "-"
+    assert lines["realnvp_digits"].split()[1].replace(".", "").isdigit()
     assert run("show", "tiny") == 0
     shown = capsys.readouterr().out
     assert 'family = "realnvp"' in shown
     assert str(trained) in shown
+    assert f"at most {LIMIT} images of each split (--limit)" in shown
     assert run("show", "realnvp_celeba") == 0
     assert "tfflows train realnvp_celeba" in capsys.readouterr().out
+
+
+def test_show_prints_the_recipe_that_the_weights_were_trained_with(trained, tiny_recipe, tmp_path, monkeypatch, capsys):
+    (tmp_path / "tiny.toml").write_text(tiny_recipe.read_text().replace("epochs = 4", "epochs = 99"))
+    monkeypatch.setattr(zoo, "packaged_folder", lambda folder: tmp_path)
+    assert zoo.recipe("tiny").train.epochs == 99
+    assert run("show", "tiny") == 0
+    assert "epochs = 4\n" in capsys.readouterr().out
 
 
 def test_evaluate_repeats_the_published_figures(trained, capsys):

@@ -9,8 +9,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from tfflows import store, zoo
-from tfflows.recipe import Recipe
+from tfflows import cache, store, zoo
+from tfflows.archive import pack
+from tfflows.recipe import Recipe, check_url
 
 SERVING_MODULES = ("tensorflow_serving", "grpc", "starlette", "uvicorn", "prometheus_client")
 
@@ -39,20 +40,35 @@ def _list(arguments):
         raise ValueError(f"no model matches {arguments.pattern!r}: `tfflows list` shows all")
     width = max(map(len, names))
     print(f"{'name':{width}}  bits/dim  description")
+    limited = False
     for name in names:
-        bits = f"{zoo.metrics(name)['bits_per_dim']:8.3f}" if name in trained else f"{'-':>8}"
-        print(f"{name:{width}}  {bits}  {zoo.recipe(name).description}")
+        recipe = zoo.recipe(name)
+        figure = "download" if recipe.weights else "- "
+        if name in trained:
+            metrics = zoo.metrics(name)
+            limited = limited or metrics["limit"]
+            figure = f"{metrics['bits_per_dim']:.3f}{'*' if metrics['limit'] else ' '}"
+        print(f"{name:{width}}  {figure:>8}  {recipe.description}")
+    if limited:
+        print("* trained and measured on a part of the data: tfflows train --limit")
 
 
 def _show(arguments):
-    recipe = zoo.recipe(arguments.name)
-    print(recipe.to_toml())
-    if arguments.name not in zoo.list_models(trained=True):
-        print(f"# no trained weights: tfflows train {arguments.name}")
+    name = arguments.name
+    if name not in zoo.list_models(trained=True):
+        recipe = zoo.recipe(name)
+        print(recipe.to_toml())
+        if recipe.weights:
+            print(f"# {recipe.weights.size / 1e6:,.1f} MB of weights are downloaded when they are first used")
+        else:
+            print(f"# no trained weights: tfflows train {name}")
         return
-    folder = zoo.artefact(arguments.name, arguments.version)
-    metrics = zoo.metrics(arguments.name, arguments.version)
+    folder = zoo.artefact(name, arguments.version)
+    metrics = zoo.metrics(name, arguments.version)
+    print(Recipe.from_toml(folder / "recipe.toml").to_toml())  # of these weights; the zoo's may have other epochs
     print(f"# {folder}\n# test bits/dim {metrics['bits_per_dim']:.4f}, {metrics['protocol']}")
+    if metrics["limit"]:
+        print(f"# trained and measured on at most {metrics['limit']:,} images of each split (--limit)")
 
 
 def _train(arguments):
@@ -134,6 +150,23 @@ def _serve(arguments):
 
     limits = Limits(arguments.max_batch, arguments.max_megabytes * 2**20, arguments.timeout)
     serve(folders, arguments.host, arguments.port, arguments.rest_port, limits)
+
+
+def _pack(arguments):
+    urls = [check_url(url) for url in arguments.url]
+    folder, path = zoo.artefact(arguments.name, arguments.version), Path(arguments.file)
+    pack(folder, path)
+    print(f'[weights]\nversion = {folder.name}\nsize = {path.stat().st_size}\nsha256 = "{store.sha256(path)}"')
+    print(f"urls = {json.dumps(urls or [path.resolve().as_uri()])}")
+
+
+def _cache(arguments):
+    if arguments.action == "clear":
+        print(f"{cache.clear(arguments.name) / 1e6:,.1f} MB freed")
+        return
+    for path, size in cache.entries():
+        if arguments.name in (None, path.parent.name):
+            print(f"{size / 1e6:10,.1f} MB  {path}{'  (broken off)' if path.name.startswith('.') else ''}")
 
 
 def _import_tensorflow():
@@ -227,6 +260,20 @@ def _parser():
     sub.add_argument(
         "--serving", action="store_true", help="write configuration, docker-compose.yml and example requests to DIR too"
     )
+
+    sub = add_trained(_pack, "write trained weights to a file for publishing", "tfflows pack realnvp_digits digits.zip")
+    sub.add_argument("file", metavar="FILE", help="the archive; the [weights] table of a recipe is printed for it")
+    sub.add_argument(
+        "--url",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="where it will be published; again for each mirror; default FILE",
+    )
+
+    sub = add(_cache, "list or delete weights that were downloaded", "tfflows cache clear realnvp_mnist")
+    sub.add_argument("action", choices=("list", "clear"), help="what you have trained yourself is never deleted")
+    sub.add_argument("name", nargs="?", metavar="NAME", help="a model; default all")
 
     sub = add(_serve, "serve models for development, as TensorFlow Serving does", "tfflows serve realnvp_digits")
     sub.add_argument("names", nargs="+", metavar="NAME", help="models, with all versions of their folders")

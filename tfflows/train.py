@@ -1,6 +1,7 @@
 """Training a recipe, from its data to published weights; a run that is stopped goes on exactly."""
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import importlib.util
 import json
@@ -47,6 +48,7 @@ def fit(recipe, *, seed=0, limit=None, path=None, output=None, resume=False):
             with other arguments, or one in another process.
         datasets.DataError: the images cannot be had.
     """
+    recipe = dataclasses.replace(recipe, weights=None)  # where other weights are published is no part of a run
     parent = Path(output or store.home()).expanduser() / store.check_name(recipe.name)
     parent.mkdir(parents=True, exist_ok=True)
     run = {"recipe": recipe.to_dict(), "seed": seed, "limit": limit, "path": path and os.path.abspath(path)}
