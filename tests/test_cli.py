@@ -137,7 +137,7 @@ BAD = {
         ["train", "tiny", "--limit", "8", "--output", "{tmp}"],
         "do not fill a batch of 32",
     ),
-    "seed": (["train", "tiny", "--seed", "-1"], "-1 is not a number of at least 0"),
+    "seed": (["train", "tiny", "--seed", "-1"], "-1 is not a number from 0 to 2147483647"),
     "temperature": (["sample", "tiny", "--temperature", "-0.5"], "-0.5 is not a number of at least 0"),
     "temperature nan": (["sample", "tiny", "--temperature", "nan"], "nan is not a number of at least 0"),
     "temperature inf": (["sample", "tiny", "--temperature", "inf"], "inf is not a number of at least 0"),

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # the longest prefix counts
 LEVELS = {
     "tfflows": 5,  # what users import by name
+    "tfflows._disk": 0,
     "tfflows._folders": 0,
     "tfflows.recipe": 0,
     "tfflows.layers.masks": 0,

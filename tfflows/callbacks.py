@@ -8,7 +8,7 @@ import time
 import keras
 import numpy as np
 
-from tfflows import store
+from tfflows import _disk, store
 from tfflows.visualize import image_grid, sample_images
 
 
@@ -33,6 +33,12 @@ def restore(checkpoint, flow):
     with np.load(checkpoint / "state.npz") as state:
         for index, variable in enumerate(_variables(flow)):
             variable.assign(state[str(index)])
+
+
+def save_weights(flow, path):
+    """Keras's `save_weights`, with an OSError where the disk is full: HDF5 would end the process."""
+    _disk.require_room(path.parent, sum(4096 + 8 * math.prod(weight.shape) for weight in flow.weights))
+    flow.save_weights(path)
 
 
 def _variables(flow):
@@ -91,7 +97,7 @@ class Checkpoints(keras.callbacks.Callback):
             progress = {"run": self.run, "history": self.history}
             (folder / "progress.json").write_text(json.dumps(progress, indent=1) + "\n")
             if value < best:
-                self.averaged.save_weights(folder / "best.weights.h5")
+                save_weights(self.averaged, folder / "best.weights.h5")
             else:
                 shutil.copy(previous / "best.weights.h5", folder)
 

@@ -9,23 +9,27 @@ import shutil
 import sys
 from pathlib import Path
 
-from tfflows import cache, store, zoo
+from tfflows import _disk, cache, store, zoo
 from tfflows.archive import pack
 from tfflows.recipe import Recipe, check_url
 
 SERVING_MODULES = ("tensorflow_serving", "grpc", "starlette", "uvicorn", "prometheus_client")
+# Errors whose message is one sentence for the user; any other is a fault, and its traceback tells where.
+EXPECTED = (ValueError, TypeError, OSError, ArithmeticError, MemoryError, NotImplementedError, store.StoreError)
+LARGEST_SEED, LARGEST_PORT = 2**31 - 1, 2**16 - 1
 
 
 def main(argv=None):
     """Run a command and return the exit code: 1 where training diverged, 2 for a wrong argument."""
     arguments = _parser().parse_args(argv)
     try:
-        arguments.command(arguments)
+        with _disk.explained():
+            arguments.command(arguments)
     except KeyboardInterrupt:
         hint = ": the same command with --resume goes on after the last whole epoch"
         print(f"\ntfflows: interrupted{hint if arguments.command is _train else ''}", file=sys.stderr)
         return 130
-    except (ValueError, TypeError, OSError, ArithmeticError, NotImplementedError, store.StoreError) as error:
+    except EXPECTED as error:
         if arguments.debug:
             raise
         print(f"tfflows: {error}", file=sys.stderr)
@@ -189,11 +193,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
 
 
-def _at_least(minimum, kind=int):
+def _at_least(minimum, kind=int, maximum=sys.float_info.max):
     def parse(text):
         value = kind(text)
-        if not minimum <= value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is not a number of at least {minimum}")
+        if not minimum <= value <= maximum:
+            bounds = f"of at least {minimum}" if maximum == sys.float_info.max else f"from {minimum} to {maximum}"
+            raise argparse.ArgumentTypeError(f"{text} is not a number {bounds}")
         return value
 
     parse.__name__ = {int: "integer", float: "number"}[kind]  # argparse says "invalid integer value: 'x'"
@@ -238,7 +243,7 @@ def _parser():
     sub.add_argument("name", metavar="NAME", help="a model, see `tfflows list`, or a recipe.toml of your own")
     sub.add_argument("--epochs", type=_at_least(1), metavar="N", help="default that of the recipe")
     sub.add_argument("--batch-size", type=_at_least(1), metavar="N", help="default that of the recipe")
-    sub.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="default 0")
+    sub.add_argument("--seed", type=_at_least(0, maximum=LARGEST_SEED), default=0, metavar="N", help="default 0")
     add_data(sub)
     sub.add_argument("--output", metavar="DIR", help="where DIR/NAME/VERSION goes; default $TFFLOWS_HOME")
     sub.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
@@ -251,7 +256,7 @@ def _parser():
     sub = add_trained(_sample, "draw samples as a PNG file", "tfflows sample realnvp_digits --num 16 --seed 1")
     sub.add_argument("--num", type=_at_least(1), default=64, metavar="N", help="number of images, default 64")
     sub.add_argument("--temperature", type=_at_least(0, float), default=1.0, metavar="T", help="default 1")
-    sub.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="default 0")
+    sub.add_argument("--seed", type=_at_least(0, maximum=LARGEST_SEED), default=0, metavar="N", help="default 0")
     sub.add_argument("--label", type=_at_least(0), metavar="N", help="class, of a class-conditional model")
     sub.add_argument("--output", default="samples.png", metavar="FILE", help="default samples.png")
 
@@ -278,9 +283,19 @@ def _parser():
     sub = add(_serve, "serve models for development, as TensorFlow Serving does", "tfflows serve realnvp_digits")
     sub.add_argument("names", nargs="+", metavar="NAME", help="models, with all versions of their folders")
     sub.add_argument("--host", default="127.0.0.1", help="address to listen on; default this machine alone, 127.0.0.1")
-    sub.add_argument("--port", type=_at_least(0), default=8500, metavar="N", help="of gRPC, default 8500; 0 is any")
     sub.add_argument(
-        "--rest-port", type=_at_least(0), default=8501, metavar="N", help="of REST, default 8501; 0 is any"
+        "--port",
+        type=_at_least(0, maximum=LARGEST_PORT),
+        default=8500,
+        metavar="N",
+        help="of gRPC, default 8500; 0 is any",
+    )
+    sub.add_argument(
+        "--rest-port",
+        type=_at_least(0, maximum=LARGEST_PORT),
+        default=8501,
+        metavar="N",
+        help="of REST, default 8501; 0 is any",
     )
     sub.add_argument("--max-batch", type=_at_least(1), default=1024, metavar="N", help="rows a request, default 1024")
     sub.add_argument("--max-megabytes", type=_at_least(1), default=64, metavar="N", help="a request, default 64")

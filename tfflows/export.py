@@ -75,7 +75,10 @@ def export(flow, folder):
     archive = keras.export.ExportArchive()
     for endpoint, signature in endpoints.items():
         archive.add_endpoint(endpoint.__name__, endpoint, signature)
-    archive.write_out(str(folder), verbose=False)
+    try:
+        archive.write_out(str(folder), verbose=False)
+    except tf.errors.OpError as error:  # of TensorFlow's file system, which has no errno
+        raise OSError(f"cannot write a SavedModel to {folder} ({error.message}): is the disk full?") from error
 
     def one(signature):
         return {spec.name: np.zeros((1, *spec.shape[1:]), spec.dtype.as_numpy_dtype) for spec in signature}

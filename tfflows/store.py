@@ -15,9 +15,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from tfflows import _disk
 from tfflows._folders import packaged_folder
 
 MANIFEST, LOCK, PARTIAL = "manifest.json", ".lock", ".partial"
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
 class StoreError(RuntimeError):
@@ -55,7 +57,7 @@ def roots():
 
 def check_name(name):
     """Return `name` if it can name an artefact (a letter or digit, then letters, digits, `_`, `-`, `.`)."""
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+    if not isinstance(name, str) or not re.fullmatch(NAME, name):
         raise ValueError(f"{name!r} cannot name a model: use letters, digits, '_', '-' and '.'")
     return name
 
@@ -63,7 +65,7 @@ def check_name(name):
 def names():
     """Sorted names of all artefacts that `resolve` finds."""
     folders = [folder for root in roots() if root.is_dir() for folder in root.iterdir()]
-    return sorted({folder.name for folder in folders if versions(folder)})
+    return sorted({folder.name for folder in folders if re.fullmatch(NAME, folder.name) and versions(folder)})
 
 
 def versions(parent):
@@ -92,6 +94,8 @@ def find(name, version=None):
         NotFoundError: there is no such name or version.
     """
     check_name(name)
+    if version is not None and not isinstance(version, int):
+        raise TypeError(f"version is {version!r}: it must be an integer, or None for the highest")
     found = set()
     for root in roots():
         here = versions(root / name)
@@ -133,28 +137,32 @@ def publish(parent, write, version=None):
 
     Returns:
         The path of the new folder.
+
+    Raises:
+        OSError: the disk refuses; nothing of the version is left.
     """
     parent = Path(parent)
-    parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(parent / LOCK):
-        version = version or max(versions(parent), default=0) + 1
-        target, partial = parent / str(version), parent / PARTIAL
-        if target.exists():
-            raise ExistsError(f"{target} exists: delete it or choose another folder")
-        shutil.rmtree(partial, ignore_errors=True)  # what a killed writer left
-        partial.mkdir()
-        try:
-            write(partial)
-            files = sorted(path for path in partial.rglob("*") if path.is_file())
-            sums = {path.relative_to(partial).as_posix(): sha256(path) for path in files}
-            (partial / MANIFEST).write_text(json.dumps({"sha256": sums}, indent=1) + "\n")
-            for path in [*partial.rglob("*"), partial]:
-                _flush(path)
-            partial.rename(target)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        _flush(parent)
+    with _disk.explained(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(parent / LOCK):
+            version = version or max(versions(parent), default=0) + 1
+            target, partial = parent / str(version), parent / PARTIAL
+            if target.exists():
+                raise ExistsError(f"{target} exists: delete it or choose another folder")
+            shutil.rmtree(partial, ignore_errors=True)  # what a killed writer left
+            partial.mkdir()
+            try:
+                write(partial)
+                files = sorted(path for path in partial.rglob("*") if path.is_file())
+                sums = {path.relative_to(partial).as_posix(): sha256(path) for path in files}
+                (partial / MANIFEST).write_text(json.dumps({"sha256": sums}, indent=1) + "\n")
+                for path in [*partial.rglob("*"), partial]:
+                    _flush(path)
+                partial.rename(target)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            _flush(parent)
     return target
 
 

@@ -129,7 +129,7 @@ def _publish(recipe, run, flow, test, history, parent):
     def write(folder):
         (folder / "recipe.toml").write_text(recipe.to_toml(), "utf-8")
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-        flow.save_weights(folder / "model.weights.h5")
+        callbacks.save_weights(flow, folder / "model.weights.h5")
         save_png(folder / "samples.png", sample_images(flow), flow.num_values)
         if keras.backend.backend() == "tensorflow":
             from tfflows.export import export

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tfflows import _disk
+
 MARGIN = 2  # pixels between the images of a grid
 SMALLEST_SIDE = 32  # smaller images are enlarged by a whole factor, so that 8x8 digits are visible
 
@@ -45,11 +47,12 @@ def save_png(path, images, num_values=256, columns=None):
     path = Path(path)
     grid = image_grid(images, num_values, columns)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        Image.fromarray(grid.squeeze(-1) if grid.shape[-1] == 1 else grid).save(partial, format="PNG")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _disk.explained(path):
+        try:
+            Image.fromarray(grid.squeeze(-1) if grid.shape[-1] == 1 else grid).save(partial, format="PNG")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def sample_images(flow, num=64, temperature=1.0, seed=0, label=None):

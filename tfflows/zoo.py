@@ -110,7 +110,12 @@ def artefact(name, version=None):
 
 def metrics(name, version=None):
     """The `metrics.json` of a model as a dict: test bits/dim, how it was measured, the learning curve."""
-    return json.loads((_find(name, version) / "metrics.json").read_text())
+    folder = _find(name, version)
+    try:
+        return json.loads((folder / "metrics.json").read_text())
+    except (OSError, ValueError) as error:
+        path = folder / "metrics.json"
+        raise store.CorruptError(f"{path} is missing or damaged: delete {folder} and write it again") from error
 
 
 def _recipe_path(name):
