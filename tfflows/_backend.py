@@ -85,6 +85,49 @@ def gradients(loss, weights):
     return jax.jit(jax.grad(stateless))([weight.value for weight in weights])
 
 
+def pull_back(function, inputs, cotangents):
+    """The cotangents of `inputs`, a list of arrays, for those of the outputs of `function(*inputs)`.
+
+    For integers among the inputs there is none: None on TensorFlow, an empty one on JAX.
+    """
+    if keras.backend.backend() == "jax":
+        return jax.vjp(function, *inputs)[1](tuple(cotangents))
+    real = [x for x in inputs if x.dtype.is_floating]
+    with tf.GradientTape() as tape:
+        tape.watch(real)
+        outputs = function(*inputs)
+    found = iter(tape.gradient(outputs, real, list(cotangents)))
+    return [next(found) if x.dtype.is_floating else None for x in inputs]
+
+
+def with_gradient(function, gradient):
+    """`function(*inputs) -> outputs`, tuples of arrays, with the gradient `gradient(inputs, outputs, cotangents)`."""
+    if keras.backend.backend() == "tensorflow":
+
+        @tf.custom_gradient
+        def wrapped(*inputs):
+            outputs = function(*inputs)
+            return outputs, lambda *cotangents: gradient(inputs, outputs, cotangents)
+
+        return wrapped
+
+    def forward(*inputs):
+        outputs = function(*inputs)
+        return outputs, (inputs, outputs)
+
+    wrapped = jax.custom_vjp(function)
+    wrapped.defvjp(forward, lambda kept, cotangents: tuple(gradient(*kept, cotangents)))
+    return wrapped
+
+
+def barrier(tensors):
+    """The tensors, none of which is used before all of them are there; nothing is merged across it."""
+    if keras.backend.backend() == "tensorflow":
+        with tf.control_dependencies(tensors):
+            return [tf.identity(tensor) for tensor in tensors]
+    return jax.lax.optimization_barrier(tensors)
+
+
 def batch_jacobian(function, x):
     """d function(x)[b] / d x[b] for each row b: [B, *output_shape, *x_shape]."""
     if keras.backend.backend() == "tensorflow":
