@@ -1,9 +1,9 @@
-"""Density estimation in two dimensions: two moons, by any family of flows.
+"""Density estimation in two dimensions: two moons, by every family of flows.
 
-    python examples/density_2d.py --family realnvp --output two_moons.png
+    python examples/density_2d.py --output two_moons.png
 
-Draws the density and the data beside samples of the flow, and prints the mean log-likelihood of new data and the
-integral of the density over the plane, which is 1.
+Draws each flow's density above its samples, and prints the mean log-likelihood of new data and the integral of the
+density over the plane, which is 1.
 """
 
 import argparse
@@ -49,13 +49,24 @@ def maf():
         yield layers.Autoregressive(layers.MADE((64, 64), activation="tanh", seed=index))
 
 
+def maf_mog():
+    yield layers.Autoregressive(layers.MADE((64, 64), activation="tanh"), layers.MixtureOfGaussians(5))
+    yield from maf()
+
+
+def iaf():  # density and training take a pass of the network for each dimension, sampling takes one in all
+    for index in range(6):
+        yield layers.Permute("reverse")
+        yield layers.Invert(layers.Autoregressive(layers.MADE((64, 64), activation="tanh", seed=index)))
+
+
 def spline():
     for index in range(4):
         yield layers.Coupling(mlp(), flip=index % 2 == 1, transformer=layers.Spline())
 
 
 def planar():
-    for _ in range(24):  # inverted, so that the density has the closed form and sampling solves an equation
+    for _ in range(24):  # inverted: the density has the closed form, and sampling solves an equation
         yield layers.Invert(layers.Planar())
     yield layers.DiagonalScale()
 
@@ -64,7 +75,7 @@ def continuous():
     yield layers.Continuous(mlp(), num_steps=12)
 
 
-FAMILIES = {f.__name__: f for f in (realnvp, nice, glow, maf, spline, planar, continuous)}
+FAMILIES = {f.__name__: f for f in (realnvp, nice, glow, maf, maf_mog, iaf, spline, planar, continuous)}
 
 
 def two_moons(n, seed):
@@ -93,31 +104,47 @@ def grid_density(flow, points=600):
     return density, float(density.sum(dtype="float64") * width**2)
 
 
-def picture(flow, density, path):
-    data, samples = two_moons(4000, seed=1), flow.sample(4000, seed=0)
-    figure, panels = plt.subplots(1, 3, figsize=(12, 4.2), layout="constrained")
-    panels[0].scatter(*data.T, s=1, color="black")
-    panels[1].imshow(density, origin="lower", extent=[-EXTENT, EXTENT] * 2, cmap="viridis")
-    panels[2].scatter(*samples.T, s=1, color="black")
-    for panel, title in zip(panels, ("data", "density of the flow", "samples of the flow"), strict=True):
-        panel.set(title=title, xlim=(-2.6, 2.6), ylim=(-2.6, 2.6), aspect="equal", xticks=[], yticks=[])
-    figure.savefig(path, dpi=110)
+def log_likelihood(flow, seed):
+    """The mean over 10 000 new points, nats."""
+    return float(flow.predict(two_moons(10_000, seed), batch_size=1000, verbose=0).mean())
+
+
+def picture(flows, densities, path):
+    """A column for the data and one for each flow: density above, samples below."""
+    columns = 1 + len(flows)
+    figure, panels = plt.subplots(2, columns, figsize=(2.1 * columns, 4.5), layout="constrained")
+    data = two_moons(4000, seed=1)
+    panels[0, 0].hist2d(*data.T, bins=80, range=[[-2.4, 2.4]] * 2, cmap="viridis")
+    panels[0, 0].set_title("data")
+    panels[1, 0].scatter(*data.T, s=0.5, color="black")
+    for column, (family, flow) in enumerate(flows.items(), start=1):
+        panels[0, column].imshow(densities[family], origin="lower", extent=[-EXTENT, EXTENT] * 2, cmap="viridis")
+        panels[0, column].set_title(family)
+        panels[1, column].scatter(*flow.sample(4000, seed=0).T, s=0.5, color="black")
+    for panel in panels.flat:
+        panel.set(xlim=(-2.4, 2.4), ylim=(-2.4, 2.4), aspect="equal", xticks=[], yticks=[])
+    figure.savefig(path, dpi=90)
     plt.close(figure)
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--family", choices=FAMILIES, default="realnvp")
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES), metavar="FAMILY")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", default="density_2d.png")
     options = parser.parse_args(arguments)
-    flow = train(options.family, options.epochs, options.seed)
-    density, integral = grid_density(flow)
-    log_likelihood = float(flow.predict(two_moons(10_000, options.seed + 1), batch_size=1000, verbose=0).mean())
-    picture(flow, density, options.output)
-    print(f"{options.family}: test log-likelihood {log_likelihood:.3f} nats, integral of the density {integral:.5f}")
-    return {"log_likelihood": log_likelihood, "integral": integral}
+    flows, densities, figures = {}, {}, {}
+    for family in options.families:
+        flows[family] = flow = train(family, options.epochs, options.seed)
+        densities[family], integral = grid_density(flow)
+        figures[family] = {"log_likelihood": log_likelihood(flow, options.seed + 1), "integral": integral}
+        print(
+            f"{family}: test log-likelihood {figures[family]['log_likelihood']:.3f} nats, "
+            f"integral of the density {integral:.5f}"
+        )
+    picture(flows, densities, options.output)
+    return figures
 
 
 if __name__ == "__main__":

@@ -45,12 +45,12 @@ def gaussian():
 
 
 def spline():
-    couplings = [layers.Coupling(nets.MLP((32, 32)), flip=i % 2 == 1, transformer=layers.Spline()) for i in range(6)]
+    couplings = [layers.Coupling(nets.MLP((32, 32)), flip=i % 2 == 1, transformer=layers.Spline()) for i in range(4)]
     return layers.Chain([*couplings, layers.ChannelAffine()])
 
 
 def planar():
-    return layers.Chain([*(layers.Planar() for _ in range(16)), layers.ChannelAffine()])
+    return layers.Chain([*(layers.Planar() for _ in range(12)), layers.ChannelAffine()])
 
 
 POSTERIORS = {"Gaussian": gaussian, "planar flow": planar, "spline flow": spline}

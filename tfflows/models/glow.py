@@ -21,6 +21,7 @@ def glow(
     dropout: Rate = 0.0,
     alpha: float | None = None,
     seed: Natural = 0,
+    recompute: Literal["inverse"] | None = None,
 ):
     """Glow: multi-scale flow of actnorm, invertible 1x1 convolution and coupling.
 
@@ -32,7 +33,8 @@ def glow(
     Arguments: `num_levels` (L) and `num_steps` (K); `width` and `dropout` of the coupling networks;
     `coupling`, "affine" or "additive"; `lu`, the form of the 1x1 convolutions, whose rotations have the seeds
     `seed`, `seed` + 1, ...; `learn_top`, whether the top level's prior is learned; `alpha` of RealNVP's logit,
-    which suits images with much pure black, or None for the paper's linear scaling.
+    which suits images with much pure black, or None for the paper's linear scaling; `recompute`, None or "inverse",
+    see `layers.Chain`.
 
     Where the released code (openai/glow) differs from the paper's text, this follows the code on the scale
     sigmoid(h + 2), the zero convolution's factor 3, the full matrix W and the learned priors, the paper on
@@ -66,6 +68,6 @@ def glow(
             from_data.append(split_prior())
         elif learn_top:
             from_data.append(layers.ChannelAffine(condition_size))
-        levels.append(layers.Chain(from_data[::-1]))
+        levels.append(layers.Chain(from_data[::-1], recompute=recompute))
     rescale = layers.Rescale(num_values) if alpha is None else layers.Logit(num_values, alpha)
     return layers.Chain([layers.Multiscale(levels[::-1]), rescale])
