@@ -240,6 +240,8 @@ def test_a_new_version_is_served_a_damaged_one_reported_and_a_deleted_one_forgot
     wait_for(lambda: versions().get("3", ("",))[0] == "END")
     assert "saved_model.pb is not the file that was written" in versions()["3"][1]
     assert server.predict("plain", images=IMAGES).model_spec.version.value == 2
+    shutil.copy(tmp_path / "plain" / "1" / "saved_model.pb", tmp_path / "plain" / "3")  # as a slow copy goes on
+    wait_for(lambda: versions()["3"] == ("AVAILABLE", ""))
 
     for version in ("2", "3"):
         (tmp_path / "plain" / version).rename(tmp_path / f"gone{version}")

@@ -128,7 +128,9 @@ def _export(arguments):
     artefact = zoo.artefact(arguments.name, arguments.version)
 
     def write(folder):
-        shutil.copytree(artefact, folder, ignore=shutil.ignore_patterns(store.MANIFEST), dirs_exist_ok=True)
+        for name in store.manifest(artefact):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(artefact / name, folder / name)
         if not (folder / "saved_model.pb").exists():
             _import_tensorflow()
             from tfflows.export import export

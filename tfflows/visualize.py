@@ -47,6 +47,8 @@ def save_png(path, images, num_values=256, columns=None):
     path = Path(path)
     grid = image_grid(images, num_values, columns)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
+    if path.exists() and not path.is_file():
+        raise OSError(f"cannot write a picture to {path}, which is no regular file: choose another path")
     with _disk.explained(path):
         try:
             Image.fromarray(grid.squeeze(-1) if grid.shape[-1] == 1 else grid).save(partial, format="PNG")

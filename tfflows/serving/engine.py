@@ -23,7 +23,7 @@ class Version:
 
     def __init__(self, model, folder):
         self.model, self.folder, self.number = model, folder, int(folder.name)
-        self.state, self.error = "LOADING", ""
+        self.state, self.error, self._files = "LOADING", "", _files(folder)
 
     def load(self):
         """Verify the folder, load the SavedModel and replay its warm-up requests."""
@@ -48,6 +48,10 @@ class Version:
             self.state, self.error = "END", str(error)
         else:
             self.state = "AVAILABLE"
+
+    def may_load_now(self):
+        """Whether loading failed and the files have changed since, as those of a copy in progress do."""
+        return self.state == "END" and _files(self.folder) != self._files
 
     def specs(self, signature=""):
         """{input name: tf.TensorSpec} of a signature."""
@@ -100,11 +104,15 @@ class Engine:
         self._versions = {name: {} for name in folders}
 
     def refresh(self):
-        """Load versions that have appeared and forget those that have gone; one writer, any number of readers."""
+        """Load versions that have appeared or been mended, forget those that have gone.
+
+        One writer, any number of readers.
+        """
         for name, folder in self._folders.items():
             numbers = store.versions(folder)
             for number in numbers:
-                if number not in self._versions[name]:
+                known = self._versions[name].get(number)
+                if known is None or known.may_load_now():
                     version = Version(name, folder / str(number))
                     self._versions[name] = {**self._versions[name], number: version}
                     version.load()
@@ -166,6 +174,12 @@ def from_json(version, signature, values, max_batch):
     declared = {name: (arrays[name].dtype, arrays[name].shape) if name in arrays else (None, ()) for name in values}
     version.check(signature, declared, max_batch)
     return arrays
+
+
+def _files(folder):
+    """What tells whether the files of a folder have changed."""
+    paths = [(str(path), path.stat()) for path in folder.rglob("*")]
+    return {(path, stat.st_size, stat.st_mtime_ns) for path, stat in paths}
 
 
 def _warmup_requests(path):
