@@ -110,3 +110,20 @@ def test_importing_tfflows_brings_neither_tfds_nor_the_command_line():
     code = "import sys, tfflows; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not set(loaded.stdout.split()) & {"tensorflow_datasets", "tfflows.cli", "tfflows.train", "sklearn"}
+
+
+def test_nothing_that_is_read_can_run_code():
+    """No pickle: not by name, not through numpy's arrays of objects, not through the lambdas of `.keras` files."""
+    for module, path in MODULES.items():
+        tree = ast.parse(path.read_text("utf-8"))
+        names = {name.split(".")[0] for name in imports(path)}
+        assert not names & {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}, module
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in ("enable_unsafe_deserialization", "Lambda"), module
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                given = {keyword.arg: getattr(keyword.value, "value", None) for keyword in node.keywords}
+                if ast.unparse(node.func) == "np.load":
+                    assert given["allow_pickle"] is False, f"{module}, line {node.lineno}"
+                if node.func.attr == "load_model":
+                    assert given["safe_mode"] is True, f"{module}, line {node.lineno}"

@@ -17,6 +17,7 @@ from tfflows import store
 MAX_FILES, MAX_NAME, CHUNK = 1000, 200, 2**20
 # plain names joined by "/": nothing absolute, no "..", no backslash, no drive, nothing hidden
 MEMBER = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
+DAMAGE = (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, struct.error)  # what zipfile raises
 
 
 class ArchiveError(store.StoreError):
@@ -59,6 +60,8 @@ def unpack(path, folder):
                 raise ArchiveError(f"{path} holds {len(members)} files, expected at most {MAX_FILES}")
             for member in members:
                 _check(member, path)
+                if member.header_offset < 0:  # which zipfile would seek to
+                    raise zipfile.BadZipFile("a negative offset")
                 target = folder / member.filename
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as source, open(target, "xb") as file:
@@ -71,7 +74,7 @@ def unpack(path, folder):
         for name in listed.symmetric_difference(member.filename for member in members):
             raise ArchiveError(f"{path} and the manifest in it differ in {name}: pack the folder again")
         store.verify(folder)
-    except (zipfile.BadZipFile, EOFError, FileExistsError, NotADirectoryError, ValueError, struct.error) as error:
+    except (*DAMAGE, FileExistsError, NotADirectoryError) as error:
         raise ArchiveError(f"{path} is no archive or a damaged one ({error}): pack the folder again") from error
     except store.CorruptError as error:
         raise ArchiveError(f"{path} and the manifest in it differ: pack the folder again") from error

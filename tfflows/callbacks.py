@@ -30,7 +30,7 @@ def read_progress(checkpoint):
 
 def restore(checkpoint, flow):
     """Set a compiled flow to the state of a checkpoint."""
-    with np.load(checkpoint / "state.npz") as state:
+    with np.load(checkpoint / "state.npz", allow_pickle=False) as state:
         for index, variable in enumerate(_variables(flow)):
             variable.assign(state[str(index)])
 

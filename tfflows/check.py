@@ -112,7 +112,7 @@ def _check_saving(layer, event_shape, condition_size, evaluate, expected):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "flow.keras"
         flow.save(path)
-        loaded = keras.saving.load_model(path)
+        loaded = keras.saving.load_model(path, safe_mode=True)
     for got, want in zip(evaluate(loaded.transform), expected, strict=True):
         _close(got, want, "the layer differs after it was saved and loaded (get_config, build or weights)")
 

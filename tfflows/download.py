@@ -95,7 +95,7 @@ def _fetch(name, weights, parent):
 
 
 def _fetch_from(url, archive, weights, bar):
-    """Complete the archive from one mirror, for as long as each try brings new bytes."""
+    """Complete the archive from one mirror, for as long as each try brings a hundredth of it."""
     reached = _size(archive)
     from_elsewhere = reached > 0
     while True:
@@ -103,7 +103,7 @@ def _fetch_from(url, archive, weights, bar):
             if _size(archive) < weights.size:
                 _receive(url, archive, weights.size, bar)
         except _MirrorError:
-            if _size(archive) <= reached:
+            if _size(archive) - reached < max(weights.size / 100, 1):
                 raise
             reached = _size(archive)
             continue
