@@ -46,20 +46,21 @@ def download(name, weights):
         archive.ArchiveError: the archive is damaged or unsafe, or holds another model.
     """
     parent = store.downloads() / store.check_name(name)
+    archive = parent / f".{weights.sha256}"
 
     def write(folder):
-        archive = _fetch(name, weights, parent)
+        _fetch(name, weights, archive)
         try:
             unpack(archive, folder)
             _check_recipe(folder / "recipe.toml", name)
         except ArchiveError:
             archive.unlink()
             raise
-        archive.unlink()
         (folder / store.MANIFEST).unlink()  # `publish` writes the same again
 
     with contextlib.suppress(store.ExistsError):  # another process was faster
         store.publish(parent, write, weights.version)
+    archive.unlink(missing_ok=True)  # not before: who is killed until here need not ask a mirror again
     return parent / str(weights.version)
 
 
@@ -72,23 +73,22 @@ def _check_recipe(path, name):
         raise ArchiveError(f"the archive holds {held}, expected {name}: correct [weights] in the recipe of {name}")
 
 
-def _fetch(name, weights, parent):
-    """The path of the archive, whose sum is right."""
-    archive = parent / f".{weights.sha256}"
+def _fetch(name, weights, archive):
+    """Complete the archive, from the first mirror that has it; afterwards its sum is right."""
     offline = os.environ.get("TFFLOWS_OFFLINE", "0") not in ("", "0")
     urls = [url for url in weights.urls if not offline or url.startswith("file:")]
     if not urls:
         raise DownloadError(f"the weights of {name} are not here and TFFLOWS_OFFLINE is set: unset it to download them")
-    needed, free = 2 * weights.size - _size(archive), shutil.disk_usage(parent).free
+    needed, free = 2 * weights.size - _size(archive), shutil.disk_usage(archive.parent).free
     if needed > free:
-        where = f"{needed / 1e6:,.0f} MB in {parent}, where {free / 1e6:,.0f} MB are free"
+        where = f"{needed / 1e6:,.0f} MB in {archive.parent}, where {free / 1e6:,.0f} MB are free"
         raise DownloadError(f"{name} needs {where}: make room, or set TFFLOWS_HOME to another disk")
     failures = []
     with tqdm(desc=name, total=weights.size, unit="B", unit_scale=True, disable=None) as bar:
         for url in urls:
             try:
                 _fetch_from(url, archive, weights, bar)
-                return archive
+                return
             except _MirrorError as error:
                 failures.append(f"{url}: {error}")
     raise DownloadError(f"{name} cannot be downloaded ({'; '.join(failures)}): try again later or add a mirror")
