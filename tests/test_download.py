@@ -1,5 +1,6 @@
 """Downloads from real servers: whatever a mirror does, what is used is what was published, and nothing else stays."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -7,6 +8,7 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -88,17 +90,28 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-@pytest.fixture
-def server(published):
+@contextlib.contextmanager
+def serving(body, certificate=None):
     with Server(("127.0.0.1", 0), Handler) as server:
-        server.body, server.requests, server.go_on = published.read_bytes(), [], threading.Event()
+        server.body, server.requests, server.go_on = body, [], threading.Event()
         server.url = f"http://127.0.0.1:{server.server_port}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            server.url = f"https://localhost:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield server
         server.go_on.set()
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def server(published):
+    with serving(published.read_bytes()) as server:
+        yield server
 
 
 @pytest.fixture
@@ -118,8 +131,8 @@ def get(home, server, published):
     """get("drop", "good") downloads from mirrors that answer so, and checks what lies in the store."""
 
     def get(*ways):
-        known = {url if ":" in url and not url.startswith("to=") else f"{server.url}/{url}": None for url in ways}
-        folder = download.download("tiny", weights(published, *known))
+        urls = [way if way.startswith(("http", "file:")) else f"{server.url}/{way}" for way in ways]
+        folder = download.download("tiny", weights(published, *urls))
         assert folder == home / ".downloads" / "tiny" / "3"
         store.verify(folder)
         assert (folder / "model.weights.h5").read_bytes() == random.Random(0).randbytes(300_000)
@@ -214,6 +227,24 @@ def test_redirects_are_followed(get, server):
 def test_loopback_needs_no_proxy(get, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     get("good")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate")
+def test_certificates_are_verified_and_https_does_not_lead_to_http(get, server, tmp_path, monkeypatch):
+    path = tmp_path / "certificate.pem"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    subprocess.run([*make.split(), "-keyout", path, "-out", tmp_path / "public.pem"], check=True, capture_output=True)
+    path.write_text(path.read_text() + (tmp_path / "public.pem").read_text())
+    monkeypatch.setenv("no_proxy", "localhost")
+    with serving(server.body, path) as secure:
+        down = f"to={server.url}/good"
+        assert get(f"{secure.url}/good", "good") == [("good", None)]
+        assert secure.requests == []
+        cache.clear()
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "public.pem"))
+        get(f"{secure.url}/{down}", f"{secure.url}/to={secure.url}/good")
+        assert [way for way, _ in secure.requests] == [down, f"to={secure.url}/good", "good"]
+        assert len(server.requests) == 1
 
 
 def test_files_are_mirrors_too(get, published):
