@@ -1,5 +1,6 @@
 """A store of the tests' own, with one small model trained in it."""
 
+import contextlib
 import os
 import random
 from pathlib import Path
@@ -81,3 +82,16 @@ def published(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("published")
     archive.pack(store.publish(folder / "tiny", write, 3), folder / "tiny.zip")
     return folder / "tiny.zip"
+
+
+@contextlib.contextmanager
+def limited_files(size):
+    """A context in which no file of this process grows beyond `size` bytes: for the writer, a full disk."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -117,56 +117,6 @@ def test_export_makes_the_savedmodel_that_weights_trained_on_jax_lack(trained, t
     assert (folder / "model.weights.h5").read_bytes() == (trained / "model.weights.h5").read_bytes()
 
 
-BAD = {
-    "no command": ([], "the following arguments are required: COMMAND"),
-    "unknown command": (["trian"], "invalid choice: 'trian'"),
-    "no name": (["train"], "the following arguments are required: NAME"),
-    "misspelt name": (["sample", "realnvp_digit"], "did you mean 'realnvp_digits'"),
-    "misspelt name, train": (["train", "realnvp_digit"], "did you mean 'realnvp_digits'"),
-    "path for a name": (["show", "../tiny"], "'../tiny' cannot name a model"),
-    "untrained": (["sample", "realnvp_celeba"], "`tfflows train realnvp_celeba`"),
-    "untrained, evaluate": (["evaluate", "realnvp_celeba"], "`tfflows train realnvp_celeba`"),
-    "untrained, export": (["export", "realnvp_celeba", "{tmp}"], "`tfflows train realnvp_celeba`"),
-    "no such version": (["sample", "tiny", "--version", "9"], "tiny has no version 9: there is 1"),
-    "version 0": (["sample", "tiny", "--version", "0"], "0 is not a number of at least 1"),
-    "no such pattern": (["list", "pixelcnn*"], "no model matches 'pixelcnn*'"),
-    "epochs 0": (["train", "tiny", "--epochs", "0"], "0 is not a number of at least 1"),
-    "epochs text": (["train", "tiny", "--epochs", "many"], "invalid integer value: 'many'"),
-    "batch size": (["train", "tiny", "--batch-size", "-3"], "-3 is not a number of at least 1"),
-    "batch larger than the data": (
-        ["train", "tiny", "--limit", "8", "--output", "{tmp}"],
-        "do not fill a batch of 32",
-    ),
-    "seed": (["train", "tiny", "--seed", "-1"], "-1 is not a number from 0 to 2147483647"),
-    "temperature": (["sample", "tiny", "--temperature", "-0.5"], "-0.5 is not a number of at least 0"),
-    "temperature nan": (["sample", "tiny", "--temperature", "nan"], "nan is not a number of at least 0"),
-    "temperature inf": (["sample", "tiny", "--temperature", "inf"], "inf is not a number of at least 0"),
-    "num": (["sample", "tiny", "--num", "0"], "0 is not a number of at least 1"),
-    "label of an unconditional model": (["sample", "tiny", "--label", "3"], "not conditional"),
-    "output folder that is not there": (["sample", "tiny", "--output", "{tmp}/no/x.png"], "No such file"),
-    "recipe that is not there": (["train", "{tmp}/no.toml"], "No such file"),
-    "recipe that is no TOML": (["train", "{tmp}/bad.toml"], "bad.toml"),
-    "recipe with an unknown key": (["train", "{tmp}/key.toml"], "did you mean 'epochs'"),
-    "data that are not there": (["train", "tiny", "--data", "{tmp}/no", "--output", "{tmp}"], "{tmp}/no"),
-    "split": (["evaluate", "tiny", "--split", "dev"], "invalid choice: 'dev'"),
-    "folder that is a file": (["export", "tiny", "{tmp}/bad.toml"], "bad.toml"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_a_mistake_gives_one_sentence_exit_code_2_and_no_version(case, trained, tiny_recipe, tmp_path, capsys):
-    (tmp_path / "bad.toml").write_text("name = \n")
-    (tmp_path / "key.toml").write_text(tiny_recipe.read_text().replace("epochs", "epoch"))
-    arguments, message = BAD[case]
-    assert run(*(argument.format(tmp=tmp_path) for argument in arguments)) == 2
-    captured = capsys.readouterr()
-    assert message.format(tmp=tmp_path) in captured.err
-    assert len(captured.err.strip().splitlines()) == 1
-    assert captured.err.startswith("tfflows")
-    assert not list(tmp_path.glob("tiny/[0-9]*"))
-    assert not list(tmp_path.rglob("*.png"))
-
-
 def test_debug_shows_where_an_error_came_from(trained):
     with pytest.raises(store.NotFoundError):
         run("--debug", "show", "absent")

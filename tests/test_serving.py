@@ -2,12 +2,9 @@
 
 import asyncio
 import importlib.util
-import json
 import math
 import os
-import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -30,13 +27,12 @@ if missing := [module for module in SERVING_MODULES if importlib.util.find_spec(
 
 import grpc
 import tensorflow as tf
+from local_server import Server
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    model_service_pb2_grpc,
     predict_pb2,
-    prediction_service_pb2_grpc,
 )
 
 from tfflows.serving.engine import Engine, ServingError
@@ -67,52 +63,6 @@ def flows(tmp_path_factory):
     for (name, version), flow in flows.items():
         store.publish(root / name, lambda folder, flow=flow: export(flow, folder), version)
     return root, flows
-
-
-class Server:
-    """`tfflows serve` as a process, with the addresses that it prints."""
-
-    def __init__(self, home, *arguments):
-        command = [sys.executable, "-m", "tfflows", "serve", *arguments, "--port", "0", "--rest-port", "0"]
-        environment = os.environ | {"TFFLOWS_HOME": str(home), "CUDA_VISIBLE_DEVICES": ""}
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-        found = re.search(r"gRPC on (\S+), REST on (\S+)", self.process.stdout.readline())
-        self.grpc, self.rest = found.groups()
-        self.channel = grpc.insecure_channel(self.grpc, options=[("grpc.max_send_message_length", -1)])
-        self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
-        self.model = model_service_pb2_grpc.ModelServiceStub(self.channel)
-
-    def predict(self, name, signature="", version=None, timeout=60, outputs=(), **inputs):
-        request = predict_pb2.PredictRequest(output_filter=outputs)
-        request.model_spec.name, request.model_spec.signature_name = name, signature
-        if version is not None:
-            request.model_spec.version.value = version
-        for key, value in inputs.items():
-            request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
-        return self.prediction.Predict(request, timeout=timeout)
-
-    def http(self, path, body=None):
-        """(status, JSON) of a GET, or of a POST with a body."""
-        if body is not None and not isinstance(body, bytes):
-            body = json.dumps(body).encode()
-        try:
-            with urllib.request.urlopen(self.rest + path, body, timeout=60) as response:
-                return response.status, json.load(response)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.load(error)
-
-    def metric(self, start):
-        """Sum of the metrics whose lines start so."""
-        with urllib.request.urlopen(self.rest + "/metrics", timeout=60) as response:
-            lines = response.read().decode().splitlines()
-        return sum(float(line.split()[-1]) for line in lines if line.startswith(start))
-
-    def stop(self):
-        self.channel.close()
-        self.process.send_signal(signal.SIGTERM)
-        self.process.stdout.close()
-        return self.process.wait(timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -261,46 +211,6 @@ def test_metrics_count_requests_by_code_and_time_the_model(server):
         assert "absent" not in response.read().decode()  # names that clients make up take no memory
 
 
-SEED, TEMPERATURE = np.array([1], np.int32), np.array([1], np.float32)
-REFUSED = {
-    "unknown model": ({"name": "plan", "images": IMAGES}, "NOT_FOUND", "there is labelled, plain"),
-    "no model": ({"name": "", "images": IMAGES}, "INVALID_ARGUMENT", "set model_spec.name"),
-    "unknown version": ({"version": 9, "images": IMAGES}, "NOT_FOUND", "plain has no version 9: there is 1, 2"),
-    "unknown signature": (
-        {"signature": "smaple", "images": IMAGES},
-        "INVALID_ARGUMENT",
-        "plain has decode, encode",
-    ),
-    "unknown output": (
-        {"outputs": ["density"], "images": IMAGES},
-        "INVALID_ARGUMENT",
-        "there is bits_per_dim",
-    ),
-    "missing input": ({"signature": "sample", "seed": SEED}, "INVALID_ARGUMENT", "takes the inputs seed, temperature"),
-    "wrong dtype": ({"images": IMAGES.astype(np.float32)}, "INVALID_ARGUMENT", "'images' is float32, expected uint8"),
-    "wrong rank": ({"images": IMAGES[0]}, "INVALID_ARGUMENT", "expected [batch, 4, 4, 1]"),
-    "wrong shape": ({"images": IMAGES[:, :3]}, "INVALID_ARGUMENT", "has shape [5, 3, 4, 1], expected [batch, 4, 4, 1]"),
-    "no rows": ({"images": IMAGES[:0]}, "INVALID_ARGUMENT", "has no rows"),
-    "large batch": ({"images": np.zeros((65, 4, 4, 1), np.uint8)}, "INVALID_ARGUMENT", "at most 64 are taken"),
-    "uneven rows": (
-        {"signature": "sample", "seed": SEED, "temperature": TEMPERATURE.repeat(2)},
-        "INVALID_ARGUMENT",
-        "the inputs have 1 and 2 rows",
-    ),
-    "large message": ({"images": np.zeros((2**17, 4, 4, 1), np.uint8)}, "RESOURCE_EXHAUSTED", "larger than max"),
-    "no time": ({"images": IMAGES, "timeout": 1e-6}, "DEADLINE_EXCEEDED", "Deadline"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_grpc_refuses_with_tensorflow_serving_s_code_and_one_sentence(server, case):
-    arguments, code, sentence = REFUSED[case]
-    with pytest.raises(grpc.RpcError) as raised:
-        server.predict(**{"name": "plain", **arguments})
-    assert raised.value.code().name == code
-    assert sentence in raised.value.details()
-
-
 def test_a_tensor_that_is_not_what_it_declares_is_refused_before_it_is_made(server):
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "plain"
@@ -316,49 +226,6 @@ def test_classification_is_unimplemented(server):
     with pytest.raises(grpc.RpcError) as raised:
         server.prediction.Classify(classification_pb2.ClassificationRequest(), timeout=60)
     assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
-
-
-ROW = IMAGES[0].tolist()
-PREDICT = "/v1/models/plain:predict"
-MALFORMED = {
-    "no JSON": (PREDICT, b"{", 400, "the request is no JSON"),
-    "no text": (PREDICT, b"\xff\xfe\x00", 400, "the request is no JSON"),
-    "deep": (PREDICT, b"[" * 10**5, 400, "the request is no JSON"),
-    "no object": (PREDICT, [1], 400, 'either "instances" (rows) or "inputs" (columns)'),
-    "both formats": (PREDICT, {"instances": [ROW], "inputs": [ROW]}, 400, "either"),
-    "no rows": (PREDICT, {"instances": []}, 400, "at least one row"),
-    "rows that differ": (PREDICT, {"instances": [{"images": ROW}, {"image": ROW}]}, 400, "the same keys"),
-    "ragged": (PREDICT, {"instances": [[[[1], [2]], [[3]]]]}, 400, "different lengths"),
-    "text": (PREDICT, {"inputs": "image"}, 400, "no uint8"),
-    "fractions": (PREDICT, {"inputs": (IMAGES + 0.5).tolist()}, 400, "no uint8"),
-    "null": (PREDICT, {"inputs": None}, 400, "no uint8"),
-    "range": (PREDICT, {"inputs": (IMAGES.astype(int) + 250).tolist()}, 400, "uint8 holds 0 to 255"),
-    "several inputs": (PREDICT, {"signature_name": "sample", "inputs": [1]}, 400, "with the keys seed, temperature"),
-    "signature type": (PREDICT, {"signature_name": 3, "inputs": [ROW]}, 400, "expected a string"),
-    "large batch": (PREDICT, {"inputs": [ROW] * 65}, 400, "at most 64 are taken: split the request"),
-    "large body": (PREDICT, b" " * (2**20 + 1), 429, "more than 1048576 bytes"),
-    "unknown model": ("/v1/models/plan:predict", {"inputs": [ROW]}, 404, "there is labelled, plain"),
-    "unknown version": ("/v1/models/plain/versions/7:predict", {"inputs": [ROW]}, 404, "there is 1, 2"),
-    "classification": ("/v1/models/plain:classify", {}, 501, "use predict"),
-    "unknown path": ("/v2/models/plain", {}, 400, "Malformed request: POST /v2/models/plain"),
-    "wrong method": ("/v1/models/plain", {}, 400, "Malformed request: POST /v1/models/plain"),
-}
-
-
-@pytest.mark.parametrize("case", MALFORMED)
-def test_rest_refuses_with_tensorflow_serving_s_status_and_one_sentence(server, case):
-    path, body, status, sentence = MALFORMED[case]
-    answered, answer = server.http(path, body)
-    assert answered == status
-    assert sentence in answer["error"]
-
-
-def test_a_connection_dropped_in_mid_request_harms_nobody(server):
-    host, port = server.rest.removeprefix("http://").split(":")
-    for _ in range(20):
-        with socket.create_connection((host, int(port))) as connection:
-            connection.sendall(b"POST /v1/models/plain:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
-    assert server.http(PREDICT, {"inputs": [ROW]})[0] == 200
 
 
 def test_what_cannot_start_says_why_in_one_sentence(flows, tmp_path):

@@ -7,7 +7,6 @@ import pytest
 from conftest import LIMIT
 
 from tfflows import archive, data, store, zoo
-from tfflows.recipe import Recipe
 
 
 def test_every_recipe_of_the_zoo_is_listed_under_its_own_name():
@@ -85,16 +84,3 @@ def test_published_weights_are_downloaded_and_are_the_trained_ones(trained, tiny
     assert (flow.sample(4, seed=0) == expected).all()
     folder = tmp_path / "home" / ".downloads" / "tiny" / "1"
     assert (folder / "manifest.json").read_bytes() == (trained / "manifest.json").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("right", "wrong", "message"),
-    [
-        ('"realnvp"', '"realnpv"', r"model\.family is 'realnpv', expected one of .*realnvp"),
-        ("num_levels", "num_level", r"model\.arguments has no key 'num_level'; did you mean 'num_levels'"),
-    ],
-)
-def test_a_model_that_is_not_there_is_named(tiny_recipe, right, wrong, message):
-    recipe = Recipe.from_toml(tiny_recipe.read_text().replace(right, wrong))
-    with pytest.raises(ValueError, match=message):
-        zoo.build(recipe)

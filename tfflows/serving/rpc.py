@@ -1,10 +1,12 @@
 """TensorFlow Serving's gRPC services PredictionService and ModelService, and their messages."""
 
+import grpc
 import tensorflow_serving.apis.get_model_metadata_pb2 as metadata_pb2
 import tensorflow_serving.apis.get_model_status_pb2 as status_pb2
 import tensorflow_serving.apis.model_service_pb2_grpc as model_service
 import tensorflow_serving.apis.predict_pb2 as predict_pb2
 import tensorflow_serving.apis.prediction_service_pb2_grpc as prediction_service
+from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from tfflows.serving import engine
@@ -15,6 +17,28 @@ def add_services(service, server):
     """Add both services to a `grpc.aio` server. Classify, Regress and MultiInference answer UNIMPLEMENTED."""
     prediction_service.add_PredictionServiceServicer_to_server(_Prediction(service), server)
     model_service.add_ModelServiceServicer_to_server(_Model(service), server)
+
+
+class RefuseNoProtobuf(grpc.aio.ServerInterceptor):
+    """Answers a message that cannot be parsed by INVALID_ARGUMENT, where `grpc.aio` itself says UNKNOWN."""
+
+    async def intercept_service(self, continuation, details):
+        handler = await continuation(details)
+        if handler is None:
+            return None
+
+        def parse(message):
+            try:
+                return handler.request_deserializer(message)
+            except DecodeError:
+                return None
+
+        async def answer(request, context):
+            if request is None:
+                await context.abort(StatusCode.INVALID_ARGUMENT, f"the message is no request of {details.method}")
+            return await handler.unary_unary(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(answer, parse, handler.response_serializer)
 
 
 class _Prediction(prediction_service.PredictionServiceServicer):

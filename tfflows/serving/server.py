@@ -36,7 +36,7 @@ def serve(folders, host="127.0.0.1", port=8500, rest_port=8501, limits=None, pol
 async def _serve(folders, host, port, rest_port, limits, poll_seconds):
     listener = _listen(host, rest_port)
     options = [("grpc.max_receive_message_length", limits.bytes), ("grpc.so_reuseport", 0)]
-    rpc_server = grpc.aio.server(options=options)
+    rpc_server = grpc.aio.server(interceptors=[rpc.RefuseNoProtobuf()], options=options)
     engine = Engine(folders)
     service = Service(engine, limits)
     try:

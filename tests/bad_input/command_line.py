@@ -1,0 +1,77 @@
+"""Commands that end with exit code 2: (arguments, what was given, what to do). {files} and {out} are folders."""
+
+CASES = {
+    "no command": ([], "arguments are required: COMMAND", "see `tfflows --help`"),
+    "unknown command": (["trian"], "invalid choice: 'trian'", "see `tfflows --help`"),
+    "no name": (["train"], "arguments are required: NAME", "see `tfflows train --help`"),
+    "misspelt name": (["sample", "realnvp_digit"], "'realnvp_digit'", "did you mean 'realnvp_digits'"),
+    "misspelt name, train": (["train", "realnvp_digit"], "'realnvp_digit'", "did you mean 'realnvp_digits'"),
+    "path for a name": (["show", "../small"], "'../small' cannot name a model", "use letters"),
+    "untrained": (["sample", "realnvp_celeba"], "no trained weights", "`tfflows train realnvp_celeba`"),
+    "untrained, evaluate": (["evaluate", "realnvp_celeba"], "realnvp_celeba has no", "`tfflows train realnvp_celeba`"),
+    "untrained, export": (["export", "realnvp_celeba", "{out}"], "realnvp_celeba has no", "`tfflows train"),
+    "untrained, serve": (["serve", "realnvp_celeba"], "realnvp_celeba has no", "`tfflows train realnvp_celeba`"),
+    "absent version": (["sample", "small", "--version", "9"], "no version 9", "there is 1"),
+    "version 0": (["sample", "small", "--version", "0"], "--version: 0", "of at least 1"),
+    "no such pattern": (["list", "pixelcnn*"], "'pixelcnn*'", "`tfflows list` shows all"),
+    "epochs 0": (["train", "small", "--epochs", "0"], "--epochs: 0", "of at least 1"),
+    "epochs in words": (["train", "small", "--epochs", "many"], "'many'", "see `tfflows train --help`"),
+    "batch size": (["train", "small", "--batch-size", "-3"], "--batch-size: -3", "of at least 1"),
+    "batch larger than the data": (
+        ["train", "small", "--limit", "8", "--output", "{out}"],
+        "8 training images do not fill a batch of 32",
+        "make it smaller",
+    ),
+    "seed": (["train", "small", "--seed", "-1"], "--seed: -1", "from 0 to 2147483647"),
+    "seed beyond int32": (["sample", "small", "--seed", "2147483648"], "2147483648", "from 0 to 2147483647"),
+    "temperature": (["sample", "small", "--temperature", "-0.5"], "-0.5", "of at least 0"),
+    "temperature NaN": (["sample", "small", "--temperature", "nan"], "nan", "of at least 0"),
+    "temperature without end": (["sample", "small", "--temperature", "inf"], "inf", "of at least 0"),
+    "no samples": (["sample", "small", "--num", "0"], "--num: 0", "of at least 1"),
+    "too many samples": (["sample", "small", "--num", "1000000000"], "n=1000000000", "draw at most"),
+    "label of an unconditional model": (
+        ["sample", "small", "--label", "3"],
+        "not conditional",
+        "leave `condition` out",
+    ),
+    "folder of the picture": (["sample", "small", "--output", "{out}/no/x.png"], "{out}/no/x.png", "make the folder"),
+    "picture that is a folder": (["sample", "small", "--output", "{out}"], "cannot write a picture to {out}", "choose"),
+    "picture that is a device": (["sample", "small", "--output", "/dev/full"], "/dev/full", "choose another path"),
+    "recipe that is not there": (["train", "{files}/no.toml"], "{files}/no.toml", "correct the path"),
+    "recipe that is no TOML": (["train", "{files}/bad.toml"], "bad.toml: Invalid value", "line 1"),
+    "recipe with an unknown key": (["train", "{files}/key.toml"], "no key 'epoch'", "did you mean 'epochs'"),
+    "recipe with a wrong width": (
+        ["train", "{files}/width.toml", "--output", "{out}"],
+        "model.arguments.hidden is '8'",
+        "expected a list",
+    ),
+    "data that are not there": (["train", "small", "--data", "{out}/no", "--output", "{out}"], "{out}/no", "give one"),
+    "split": (["evaluate", "small", "--split", "dev"], "invalid choice: 'dev'", "choose from"),
+    "folder that is a file": (["export", "small", "{files}/bad.toml"], "{files}/bad.toml", "choose another path"),
+    "output that is a file": (["train", "small", "--output", "{files}/bad.toml"], "bad.toml", "choose another path"),
+    "export over a version": (["export", "small", "{files}/exported"], "small/1 exists", "delete it or choose another"),
+    "port": (["serve", "small", "--port", "70000"], "--port: 70000", "from 0 to 65535"),
+    "missing weights": (["sample", "missing"], "model.weights.h5 is missing", "write it again"),
+    "truncated weights": (["evaluate", "truncated"], "model.weights.h5 is not the file that was written", "delete"),
+    "altered weights": (["export", "altered", "{out}"], "its sha256 differs", "write it again"),
+    "missing manifest": (["show", "unlisted"], "manifest.json is missing or damaged", "write it again"),
+    "damaged manifest": (["sample", "half_listed"], "manifest.json is missing or damaged", "write it again"),
+}
+ON_LINUX = {
+    "no permission": (["train", "small", "--output", "/sys/tfflows"], "/sys/tfflows", "that you may write to"),
+    "no permission, export": (["export", "small", "/sys/tfflows"], "/sys/tfflows", "that you may write to"),
+}
+# No file may grow beyond 20,000 bytes: what a quota does, and what a full disk does.
+ON_A_FULL_DISK = {
+    "full disk, export": (["export", "small", "{out}"], "cannot use {out}/small (File too large)", "free some space"),
+    "full disk, sample": (
+        ["sample", "small", "--num", "900", "--output", "{out}/x.png"],
+        "{out}/x.png",
+        "free some space",
+    ),
+    "full disk, train": (
+        ["train", "small", "--epochs", "1", "--limit", "32", "--output", "{out}"],
+        "(File too large)",
+        "free some space",
+    ),
+}
