@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import math
 import os
+import runpy
 import shutil
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -226,6 +228,17 @@ def test_classification_is_unimplemented(server):
     with pytest.raises(grpc.RpcError) as raised:
         server.prediction.Classify(classification_pb2.ClassificationRequest(), timeout=60)
     assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_64_clients_with_malformed_requests_among_them_get_every_answer(server, flows):
+    """`tools/serving_load.py` has the same with 5,000 requests, and watches the memory."""
+    tool = runpy.run_path(Path(__file__).resolve().parents[1] / "tools" / "serving_load.py")
+    images = np.random.RandomState(1).randint(0, 17, size=(200, 4, 4, 1)).astype(np.uint8)
+    load = tool["Load"](server.rest, server.grpc, "plain", flows[1]["plain", 2], images)
+    endings, memory = tool["run"](load, server.process.pid, requests=500, clients=64)
+    assert endings.keys() == {"right", "refused"}
+    assert endings["right"] + endings["refused"] == 500
+    assert memory[-1] < memory[0] + 50
 
 
 def test_what_cannot_start_says_why_in_one_sentence(flows, tmp_path):
