@@ -102,10 +102,12 @@ def serving(body, certificate=None):
             server.url = f"https://localhost:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield server
-        server.go_on.set()
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.go_on.set()
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture
