@@ -38,6 +38,7 @@ LEVELS = {
     "tfflows.visualize": 4,
     "tfflows.optimizers": 4,
     "tfflows.evaluate": 5,
+    "tfflows.safety": 5,
     "tfflows.serving": 5,
     "tfflows.callbacks": 5,
     "tfflows.zoo": 5,

@@ -14,6 +14,13 @@ def test_the_table_is_up_to_date():
     assert runpy.run_path(ROOT / "tools" / "readme_table.py")["with_table"](README) == README
 
 
+def test_the_cards_of_trained_models_are_up_to_date():
+    cards = runpy.run_path(ROOT / "tools" / "model_cards.py")
+    assert cards["names"]()
+    for name in cards["names"]():
+        assert (ROOT / "zoo" / f"{name}.md").read_text("utf-8") == cards["card"](name)
+
+
 def test_the_ten_lines_run():
     """The first block of Python, as a reader would paste it."""
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)

@@ -1,8 +1,10 @@
 """The weights that come with tfflows are those of the zoo's recipes and have the figures that they claim."""
 
+import json
+
 import pytest
 
-from tfflows import data, store, zoo
+from tfflows import data, safety, store, zoo
 from tfflows._folders import packaged_folder
 from tfflows.recipe import Recipe
 
@@ -17,5 +19,12 @@ def test_shipped_weights(name):
     assert recipe == zoo.recipe(name)
     images = data.arrays(recipe.data, "test")
     claimed = zoo.metrics(name)["draws"][0]
-    measured = zoo.load(name).bits_per_dim(images, seed=recipe.evaluation.seed).mean()
-    assert measured == pytest.approx(claimed, abs=5e-4)
+    flow = zoo.load(name)
+    assert flow.bits_per_dim(images, seed=recipe.evaluation.seed).mean() == pytest.approx(claimed, abs=5e-4)
+    report = safety.measure(flow, images)
+    assert all(row["finite"] for row in report["images"].values())
+    assert report["images"]["test images"]["round_trip"] < 1e-2  # pixel units
+    stored = json.loads((folder.parent / "safety.json").read_text())["images"]
+    for kind, row in report["images"].items():
+        assert row["bits_per_dim"] == pytest.approx(stored[kind]["bits_per_dim"], rel=1e-3)
+    assert report["samples"] == {**report["samples"], "count": 1000, "finite": True}

@@ -111,6 +111,10 @@ def _evaluate(arguments):
         f"{result['importance_bits_per_dim']:.4f} by the importance-weighted bound of "
         f"{result['num_importance_samples']} samples\n{result['num_images']:,} images of {source}"
     )
+    if arguments.safety:
+        from tfflows import safety
+
+        print("\n" + safety.table(safety.measure(flow, images)), end="")
 
 
 def _sample(arguments):
@@ -253,6 +257,7 @@ def _parser():
     sub = add_trained(_evaluate, "measure the bits/dim of trained weights", "tfflows evaluate realnvp_digits")
     sub.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default test")
     sub.add_argument("--batch-size", type=_at_least(1), default=256, metavar="N", help="default 256")
+    sub.add_argument("--safety", action="store_true", help="measure numerical safety, on images of other kinds too")
     add_data(sub)
 
     sub = add_trained(_sample, "draw samples as a PNG file", "tfflows sample realnvp_digits --num 16 --seed 1")

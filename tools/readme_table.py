@@ -18,12 +18,13 @@ def table():
     for path in sorted((ROOT / "zoo").glob("*.toml")):
         recipe = Recipe.from_toml(path)
         versions = [int(folder.name) for folder in (ROOT / "saved_models" / recipe.name).glob("[0-9]*")]
-        measured = ""
+        name, measured = f"`{recipe.name}`", ""
         if versions:
+            name = f"[{name}](zoo/{recipe.name}.md)"
             metrics = ROOT / "saved_models" / recipe.name / str(max(versions)) / "metrics.json"
             measured = f"**{json.loads(metrics.read_text())['bits_per_dim']:.3f}**"
         published = "" if recipe.paper.bits_per_dim is None else f"{recipe.paper.bits_per_dim:.2f}"
-        rows.append(f"| `{recipe.name}` | {measured} | {published} | {recipe.description} |")
+        rows.append(f"| {name} | {measured} | {published} | {recipe.description} |")
     return "\n".join(rows) + "\n"
 
 
