@@ -139,6 +139,14 @@ def test_samples_follow_the_density_of_the_base(base):
     assert abs(ours - theirs) < 0.06  # four standard errors of the two means
 
 
+def test_noise_of_a_key_does_not_depend_on_the_batch():
+    """Of a batch of n with n numbers each too, whose shapes [n, 1] and [1, n] a backend may take for each other's."""
+    keys = noise.seed_keys(np.arange(8))
+    together = ops.convert_to_numpy(noise.uniform(keys, 16))
+    alone = [ops.convert_to_numpy(noise.uniform([word[i : i + 1] for word in keys], 16)) for i in range(8)]
+    np.testing.assert_array_equal(together, np.concatenate(alone))
+
+
 def test_threefry_known_answers():
     """The vectors published with Random123 for Threefry-2x32, 20 rounds."""
     vectors = {

@@ -26,13 +26,13 @@ def _rotate_left(x, bits):
 def threefry(key, counter):
     """Two words [*shape] of uint32 from `key` and `counter`, two pairs of uint32 arrays that broadcast to shape."""
     keys = (key[0], key[1], ops.bitwise_xor(ops.bitwise_xor(key[0], key[1]), _PARITY))
-    a, b = ops.add(counter[0], keys[0]), ops.add(counter[1], keys[1])
+    a, b = counter[0] + keys[0], counter[1] + keys[1]
     for block in range(5):
         for bits in _ROTATIONS[block % 2]:
-            a = ops.add(a, b)
+            a = a + b
             b = ops.bitwise_xor(_rotate_left(b, bits), a)
-        a = ops.add(a, keys[(block + 1) % 3])
-        b = ops.add(ops.add(b, keys[(block + 2) % 3]), np.uint32(block + 1))
+        a = a + keys[(block + 1) % 3]
+        b = b + keys[(block + 2) % 3] + np.uint32(block + 1)
     return a, b
 
 
@@ -54,7 +54,7 @@ def image_keys(images):
     2^31, then one Threefry block. RandomState's stream is frozen by NumPy: a key means the same image in every release.
     """
     size = int(np.prod(images.shape[1:]))
-    pixels = ops.add(_uint32(ops.reshape(images, (-1, size))), np.uint32(1))
+    pixels = _uint32(ops.reshape(images, (-1, size))) + np.uint32(1)
     coefficients = np.random.RandomState(1979).randint(0, 2**31, size=(2, size), dtype=np.uint32) | np.uint32(1)
     return fold(tuple(_sum(ops.multiply(pixels, row)) for row in coefficients), 0)
 
@@ -73,7 +73,7 @@ def _sum(x):
     """Sum [B] mod 2^32 of x [B, N] by halves."""
     while (size := x.shape[-1]) > 1:
         half = size // 2
-        folded = ops.add(x[:, :half], x[:, half : 2 * half])
+        folded = x[:, :half] + x[:, half : 2 * half]
         x = ops.concatenate([folded, x[:, 2 * half :]], axis=-1) if size % 2 else folded
     return x[:, 0]
 
