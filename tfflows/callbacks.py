@@ -8,7 +8,7 @@ import time
 import keras
 import numpy as np
 
-from tfflows import _disk, store
+from tfflows import _backend, _disk, store
 from tfflows.visualize import image_grid, sample_images
 
 
@@ -78,6 +78,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self._require_finite("loss", logs["loss"])
 
+    @_backend.apart()
     def on_epoch_end(self, epoch, logs=None):
         self.averaged.set_weights(self.model.get_weights())
         self.model.optimizer.finalize_variable_values(self.averaged.trainable_variables)
@@ -124,6 +125,7 @@ class Summaries(keras.callbacks.Callback):
         self.summary, self.flow = tf.summary, flow
         self.writer = tf.summary.create_file_writer(str(folder))
 
+    @_backend.apart()
     def on_epoch_end(self, epoch, logs=None):
         with self.writer.as_default(step=epoch + 1):
             for name, value in logs.items():

@@ -5,6 +5,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -78,7 +79,7 @@ def _show(arguments):
 def _train(arguments):
     is_file = arguments.name.endswith(".toml")
     recipe = Recipe.from_toml(Path(arguments.name)) if is_file else zoo.recipe(arguments.name)
-    given = {"epochs": arguments.epochs, "batch_size": arguments.batch_size}
+    given = {key: getattr(arguments, key) for key in ("epochs", "batch_size", "precision")}
     changes = {key: value for key, value in given.items() if value is not None}
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, **changes))
     _import_tensorflow()
@@ -91,7 +92,12 @@ def _train(arguments):
         path=arguments.data,
         output=arguments.output,
         resume=arguments.resume,
+        strategy=arguments.strategy,
+        hosts=arguments.hosts,
+        host_index=arguments.host_index,
     )
+    if folder is None:
+        return
     metrics = json.loads((folder / "metrics.json").read_text())
     print(f"test bits/dim {metrics['bits_per_dim']:.4f}, {metrics['protocol']}\n{folder}")
 
@@ -211,6 +217,13 @@ def _at_least(minimum, kind=int, maximum=sys.float_info.max):
     return parse
 
 
+def _addresses(text):
+    addresses = text.split(",")
+    if not all(re.fullmatch(r"[^:\s]+:\d+", address) for address in addresses):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of addresses HOST:PORT with commas between them")
+    return tuple(addresses)
+
+
 def _parser():
     parser = _Parser(
         prog="tfflows",
@@ -253,6 +266,12 @@ def _parser():
     add_data(sub)
     sub.add_argument("--output", metavar="DIR", help="where DIR/NAME/VERSION goes; default $TFFLOWS_HOME")
     sub.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    sub.add_argument("--precision", choices=("float32", "mixed_bfloat16"), help="default that of the recipe")
+    sub.add_argument("--strategy", choices=("mirrored", "tpu"), help="all devices of this machine (TensorFlow)")
+    sub.add_argument(
+        "--hosts", type=_addresses, default=(), metavar="ADDR,ADDR", help="HOST:PORT of all processes (JAX)"
+    )
+    sub.add_argument("--host-index", type=_at_least(0), default=0, metavar="N", help="which of --hosts this one is")
 
     sub = add_trained(_evaluate, "measure the bits/dim of trained weights", "tfflows evaluate realnvp_digits")
     sub.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default test")

@@ -47,15 +47,19 @@ def arrays(data, split, limit=None, path=None):
     return images
 
 
-def training_batches(data, batch_size, seed, first_epoch=0, limit=None, path=None):
+def training_batches(data, batch_size, seed, first_epoch=0, limit=None, path=None, share=(0, 1)):
     """(batches, steps_per_epoch): endless shuffled batches for one `fit`, from the start of `first_epoch` on.
 
     Elements are those of `arrays`, [batch_size, ...]; the images that do not fill a batch are left out of an
     epoch, others in each. The order is a function of (seed, epoch), flips of (seed, epoch, image): a stream
     from first_epoch = k gives what the stream from 0 gives after k epochs. `batches` is a tf.data.Dataset on
     Keras's TensorFlow backend, a keras.utils.PyDataset on JAX. Raises as `arrays`.
+
+    share: (i, n) for the i-th of n equal parts of every batch, as one host of many trains on.
     """
-    stream = _Stream(arrays(data, "train", limit, path), batch_size, seed, data.flip)
+    if batch_size % share[1]:
+        raise ValueError(f"batch_size is {batch_size}, expected a multiple of the {share[1]} hosts that share it")
+    stream = _Stream(arrays(data, "train", limit, path), batch_size, seed, data.flip, share)
     first_step = first_epoch * stream.steps_per_epoch
     if keras.backend.backend() == "tensorflow":
         return _tf_stream(stream, first_step), stream.steps_per_epoch
@@ -100,8 +104,10 @@ def _read(data, split, limit, path):
 class _Stream:
     """Training batches as a function of the step."""
 
-    def __init__(self, images, batch_size, seed, flip):
+    def __init__(self, images, batch_size, seed, flip, share):
         self.images, self.batch_size, self.seed, self.flip = images, batch_size, seed, flip
+        part, parts = share
+        self.part = slice(part * batch_size // parts, (part + 1) * batch_size // parts)
         self.number = len(images["image"])
         self.steps_per_epoch = self.number // batch_size
         if self.steps_per_epoch == 0:
@@ -116,7 +122,7 @@ class _Stream:
     def batch(self, step):
         epoch, index = divmod(int(step), self.steps_per_epoch)
         order, mirrored = self.plan(epoch)
-        chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
+        chosen = order[index * self.batch_size : (index + 1) * self.batch_size][self.part]
         batch = {key: array[chosen] for key, array in self.images.items()}
         if self.flip:
             flip = mirrored[chosen]

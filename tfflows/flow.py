@@ -136,9 +136,10 @@ class Flow(keras.Model):
         return self.prior.log_prob(z) + log_det
 
     def _training_draw(self):
-        self.step.assign(self.step + 1)
+        step = ops.convert_to_tensor(self.step) + 1  # read before it is assigned: else replicas may differ
+        self.step.assign(step)
         # Draws of evaluation have small seeds; the offset keeps training noise apart from them.
-        return self.seed + 0x7F000000, ops.convert_to_tensor(self.step)
+        return self.seed + 0x7F000000, step
 
     # Sampling ---------------------------------------------------------------------------------------------------
 
@@ -229,9 +230,12 @@ class Flow(keras.Model):
         """Data-dependent initialisation (actnorm) from one batch: an array, a dict, or the first batch of a data set.
 
         `fit` calls it where it has not run; whether it has is a saved weight, so that a loaded model never runs it
-        again.
+        again. Where many hosts train together it runs on the batches of all of them.
         """
         x, condition = inputs.check(self, inputs.first_batch(data))
+        _backend.on_every_host(self, self._adapt, x, condition)
+
+    def _adapt(self, x, condition):
         if self.dequantizer is not None:
             x, _ = self.dequantizer.dequantize(x, noise.image_keys(x))
         self.transform.initialize(ops.cast(x, self.dtype), condition)

@@ -1,4 +1,6 @@
-"""The optimizer that a recipe describes, and flows compiled with it."""
+"""The optimizer and the precision that a recipe describes, and flows compiled with them."""
+
+import contextlib
 
 import keras
 
@@ -33,3 +35,14 @@ def compile_flow(flow, train, steps_per_epoch=None):
     """
     jit_compile = train.jit_compile or keras.backend.backend() == "jax"
     flow.compile(make_optimizer(train, steps_per_epoch), jit_compile=jit_compile)
+
+
+@contextlib.contextmanager
+def precision(policy):
+    """A context in which networks are built with a dtype policy of Keras; flow layers stay in float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -127,7 +127,8 @@ class Train:
     """How to train.
 
     learning_rate rises over warmup_epochs, then follows the schedule; clip_norm bounds the global norm of the
-    gradient; ema is the decay of the moving average of the weights, which validation and the saved model use.
+    gradient; ema is the decay of the moving average of the weights, which validation and the saved model use;
+    precision is that of the networks, while densities, last layers and weights are float32.
     """
 
     epochs: int
@@ -139,6 +140,7 @@ class Train:
     clip_norm: float | None = None
     ema: float | None = None
     jit_compile: bool = False
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
     def __post_init__(self):
         _require(self.epochs >= 1, "train.epochs", self.epochs, ">= 1")

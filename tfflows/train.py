@@ -13,15 +13,28 @@ from pathlib import Path
 import filelock
 import keras
 
-from tfflows import callbacks, data, store, zoo
+from tfflows import _backend, callbacks, data, devices, store, zoo
 from tfflows.evaluate import evaluate
-from tfflows.optimizers import compile_flow
+from tfflows.optimizers import compile_flow, precision
 from tfflows.visualize import sample_images, save_png
 
 PACKAGES = ("tfflows", "keras", "numpy", "tensorflow", "tensorflow-probability", "tfp-nightly", "jax")
 
+WORK = ".training"  # where the checkpoints of a run are, beside the versions
 
-def fit(recipe, *, seed=0, limit=None, path=None, output=None, resume=False):
+
+def fit(
+    recipe,
+    *,
+    seed=0,
+    limit=None,
+    path=None,
+    output=None,
+    resume=False,
+    strategy=None,
+    hosts=(),
+    host_index=0,
+):
     """Train a recipe and publish the result as the next version of `<output>/<name>/`.
 
     Published are the weights with the best validation bits/dim (their moving average, where the recipe has
@@ -38,9 +51,14 @@ def fit(recipe, *, seed=0, limit=None, path=None, output=None, resume=False):
         path: images to use in place of the recipe's data set, see `data.arrays`.
         output: root of the versions; by default where `zoo.load` looks first.
         resume: go on with the run that was stopped; where there is none, start one.
+        strategy: "mirrored" or "tpu", to share every batch between the devices of this machine, see
+            `devices.strategy_scope`.
+        hosts: the addresses of all processes that train together, with JAX, see `devices.join_hosts`. All are
+            started with the same arguments but for `host_index`; the first one writes, so that, with `resume`,
+            the others have to see its output. host_index: which of them this process is.
 
     Returns:
-        The folder of the new version.
+        The folder of the new version; None on hosts after the first.
 
     Raises:
         callbacks.DivergedError: the loss became NaN or infinite.
@@ -49,53 +67,70 @@ def fit(recipe, *, seed=0, limit=None, path=None, output=None, resume=False):
         datasets.DataError: the images cannot be had.
     """
     recipe = dataclasses.replace(recipe, weights=None)  # where other weights are published is no part of a run
-    parent = Path(output or store.home()).expanduser() / store.check_name(recipe.name)
-    parent.mkdir(parents=True, exist_ok=True)
     run = {"recipe": recipe.to_dict(), "seed": seed, "limit": limit, "path": path and os.path.abspath(path)}
     run = json.loads(json.dumps(run))  # as a checkpoint gives it back
+    parent = Path(output or store.home()).expanduser() / store.check_name(recipe.name)
+    if hosts:
+        keras.utils.set_random_seed(seed)  # or else the hosts agree on one when they join
+        devices.join_hosts(hosts, host_index)
+    share = (host_index, len(hosts) or 1)
+    if host_index:
+        _train(recipe, run, parent, resume, strategy, share)
+        devices.leave_hosts()
+        return None
+    parent.mkdir(parents=True, exist_ok=True)
     try:
         lock = filelock.FileLock(parent / ".training.lock").acquire(timeout=0)
     except filelock.Timeout as error:
         raise store.StoreError(f"another process is training in {parent}: wait until it ends") from error
     with lock:
         test = data.arrays(recipe.data, "test", limit, path)  # what is missing is missed before training
-        work, version = parent / ".training", max(store.versions(parent), default=0) + 1
-        averaged, history = _train(recipe, run, work, parent / "logs" / str(version), resume)
-        folder = _publish(recipe, run, averaged, test, history, parent)
-        shutil.rmtree(work)
+        history = _train(recipe, run, parent, resume, strategy, share)
+        if hosts:
+            devices.leave_hosts()
+        folder = _publish(recipe, run, test, history, parent)
+        shutil.rmtree(parent / WORK)
     return folder
 
 
-def _train(recipe, run, work, logs, resume):
-    """The flow with the best weights, and the history."""
+def _train(recipe, run, parent, resume, strategy, share):
+    """Train to the end; the first host leaves checkpoints in `parent`. Returns the history."""
+    work, logs = parent / WORK, parent / "logs" / str(max(store.versions(parent), default=0) + 1)
+    first_host = share[0] == 0
     checkpoint = _checkpoint_to_resume(work, run, resume)
-    if checkpoint is None:
-        for leftover in (work, logs):
-            shutil.rmtree(leftover, ignore_errors=True)
     history = callbacks.read_progress(checkpoint)[1] if checkpoint else []
     train, seed, images = recipe.train, run["seed"], {"limit": run["limit"], "path": run["path"]}
-    first_epoch = len(history)
+    first_epoch = devices.agreed(len(history), f"epochs in {work}")
+    if checkpoint is None and first_host:
+        for leftover in (work, logs):
+            shutil.rmtree(leftover, ignore_errors=True)
     batches, steps_per_epoch = data.training_batches(
-        recipe.data, train.batch_size, seed, first_epoch=first_epoch, **images
+        recipe.data, train.batch_size, seed, first_epoch=first_epoch, share=share, **images
     )
-    validation = data.batches(recipe.data, "validation", train.batch_size, **images)
 
     keras.utils.set_random_seed(seed)
-    flow, averaged = zoo.build(recipe, seed), zoo.build(recipe, seed)
-    compile_flow(flow, train, steps_per_epoch)
-    flow.optimizer.build(flow.trainable_variables)
-    averaged.compile(None, jit_compile=flow.jit_compile)
-    after_epoch = [callbacks.Checkpoints(work, run, history, averaged, validation)]
-    if importlib.util.find_spec("tensorflow"):
-        after_epoch.append(callbacks.Summaries(logs, averaged))
+    after_epoch = []
+    with devices.strategy_scope(strategy), precision(train.precision):
+        flow = zoo.build(recipe, seed)
+        compile_flow(flow, train, steps_per_epoch)
+        flow.optimizer.build(flow.trainable_variables)
+        if first_host:
+            validation = data.batches(recipe.data, "validation", train.batch_size, **images)
+            with _backend.apart():
+                averaged = zoo.build(recipe, seed)
+                averaged.compile(None, jit_compile=flow.jit_compile)
+            after_epoch.append(callbacks.Checkpoints(work, run, history, averaged, validation))
+            if importlib.util.find_spec("tensorflow"):
+                after_epoch.append(callbacks.Summaries(logs, averaged))
     if checkpoint:
         callbacks.restore(checkpoint, flow)
     if first_epoch < train.epochs:
-        print(
-            f"{recipe.name}: {flow.count_params():,} weights, {steps_per_epoch} steps an epoch, "
-            f"epochs {first_epoch + 1} to {train.epochs} on {_device()}; tensorboard --logdir {logs}",
-            flush=True,
-        )
+        if first_host:
+            print(
+                f"{recipe.name}: {flow.count_params():,} weights, {steps_per_epoch} steps an epoch, "
+                f"epochs {first_epoch + 1} to {train.epochs} on {_device()}; tensorboard --logdir {logs}",
+                flush=True,
+            )
         flow.fit(
             batches,
             initial_epoch=first_epoch,
@@ -103,12 +138,14 @@ def _train(recipe, run, work, logs, resume):
             steps_per_epoch=steps_per_epoch,
             shuffle=False,
             callbacks=after_epoch,
+            verbose="auto" if first_host else 0,
         )
-    averaged.load_weights(callbacks.last_checkpoint(work) / "best.weights.h5")
-    return averaged, history
+    return history
 
 
-def _publish(recipe, run, flow, test, history, parent):
+def _publish(recipe, run, test, history, parent):
+    flow = zoo.build(recipe, run["seed"])  # anew: not in the precision of training, and on one device
+    flow.load_weights(callbacks.last_checkpoint(parent / WORK) / "best.weights.h5")
     best = min(history, key=lambda epoch: epoch["val_bits_per_dim"])
     metrics = {
         "name": recipe.name,
