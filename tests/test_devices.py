@@ -1,11 +1,13 @@
 """Training on two devices: equal to training on one with the same global batch."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest

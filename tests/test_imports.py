@@ -37,6 +37,7 @@ LEVELS = {
     "tfflows.export": 4,
     "tfflows.visualize": 4,
     "tfflows.optimizers": 4,
+    "tfflows.devices": 4,
     "tfflows.evaluate": 5,
     "tfflows.safety": 5,
     "tfflows.serving": 5,

@@ -71,33 +71,9 @@ def num_replicas():
     return 1
 
 
-def on_every_host(model, function, batch):
-    """`function(batch)`, which assigns to variables of `model`: once, with equal results on all hosts.
-
-    `batch`, a list of arrays or None, is a host's share; the function gets all shares together.
-    """
-    if keras.backend.backend() == "tensorflow" or jax.process_count() == 1:
-        function(batch)
-        return
-    from jax.experimental import multihost_utils
-
-    batch = [x if x is None else multihost_utils.process_allgather(x, tiled=True) for x in batch]
-    distribution = keras.distribution.distribution()
-    keras.distribution.set_distribution(None)  # eager operations cannot mix arrays of one host and of all
-    try:
-        state = [(variable, jax.numpy.asarray(variable.numpy())) for variable in model.variables]
-        with keras.StatelessScope(state_mapping=state) as scope:
-            function(batch)
-        values = [np.asarray(scope.get_current_value(variable)) for variable in model.variables]
-    finally:
-        keras.distribution.set_distribution(distribution)
-    for variable, value in zip(model.variables, multihost_utils.broadcast_one_to_all(values), strict=True):
-        variable.assign(value)
-
-
 @contextlib.contextmanager
 def apart():
-    """A context in which this host computes by itself, with variables on its own device, whoever else is in training."""
+    """A context in which a host computes by itself, with variables on its own device, in training with others too."""
     distribution = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
     try:
