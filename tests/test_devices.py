@@ -55,9 +55,6 @@ def start(folder, arguments, before="", **environment):
 
 def trained(folder):
     """The weights by name, and the curve of the loss."""
-    import json
-
-    import h5py
 
     values = {}
     with h5py.File(folder / "pair" / "1" / "model.weights.h5") as file:
