@@ -74,10 +74,12 @@ def test_show_prints_the_recipe_that_the_weights_were_trained_with(trained, tiny
 
 def test_evaluate_repeats_the_published_figures(trained, capsys):
     metrics = json.loads((trained / "metrics.json").read_text())
-    assert run("evaluate", "tiny", "--limit", LIMIT, "--batch-size", 32) == 0
+    assert run("evaluate", "tiny", "--limit", LIMIT, "--batch-size", 32, "--safety") == 0
     printed = capsys.readouterr().out
     assert f"test bits/dim {metrics['bits_per_dim']:.4f}, mean of 3 independent single-sample bounds" in printed
     assert f"{metrics['importance_bits_per_dim']:.4f} by the importance-weighted bound of 2 samples" in printed
+    assert f"| test images | {LIMIT} | everywhere |" in printed
+    assert "| photographs | 256 | everywhere |" in printed
 
 
 def test_sample_draws_the_images_that_the_seed_fixes(trained, tmp_path):

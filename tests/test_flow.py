@@ -112,6 +112,17 @@ def test_images_out_of_range_have_probability_zero_in_a_graph(flow):
     assert log_prob[2] == -np.inf
 
 
+def test_density_is_zero_beyond_what_the_logit_reaches(flow):
+    """x = (sigmoid(z) - alpha) 17 / (1 - 2 alpha) lies within 17 alpha / (1 - 2 alpha) = 0.94 of [0, 17]."""
+    x = np.full((4, 4, 4, 1), 8.0, "float32")
+    x[1, 2, 3], x[2, 0, 0], x[3, 1, 1] = 17.9, 18.0, -1.0
+    for log_prob in (flow.as_distribution().log_prob(x), flow.log_prob(x, dequantize=False)):
+        assert np.isfinite(ops.convert_to_numpy(log_prob)).tolist() == [True, True, False, False]
+        assert np.all(ops.convert_to_numpy(log_prob)[2:] == -np.inf)
+    real = Flow(layers.Logit(17), (4, 4, 1), dequantizer=None)
+    assert np.isnan(ops.convert_to_numpy(real.encode(x))).any(axis=(1, 2, 3)).tolist() == [False, False, True, True]
+
+
 def test_samples(flow):
     samples = flow.sample(6, seed=0)
     assert samples.shape == (6, 4, 4, 1)
