@@ -1,0 +1,58 @@
+"""How long users wait before anything happens: imports, loading, and the first step of training.
+
+    python benchmarks/startup.py [--rounds 5]
+
+Each figure is the least of several fresh processes, which take turns. The first step is from `fit` to its end with one
+batch of 32 images of 32x32x3: tracing, compiling of the graph and the step itself, for a Glow of 3 levels and width
+128 with K steps each. Writes results/startup.json.
+"""
+
+import argparse
+
+from timing import fresh, take_turns, write
+
+TIMED = """
+import json, sys, time
+start = time.perf_counter()
+{}
+print(json.dumps(time.perf_counter() - start))
+"""
+PREPARED = "import json, sys, time\n{}\nstart = time.perf_counter()\n{}\nprint(json.dumps(time.perf_counter() - start))"
+
+THEIRS = TIMED.format("import keras, tensorflow_probability as tfp; tfp.bijectors.Scale")
+OURS = TIMED.format("import tfflows; tfflows.Flow, tfflows.layers, tfflows.zoo")
+LOAD = PREPARED.format("import tfflows; tfflows.Flow", "tfflows.zoo.load(sys.argv[1], weights=json.loads(sys.argv[2]))")
+FIRST_STEP = PREPARED.format(
+    """
+import numpy as np
+from tfflows import Flow, models
+arguments = {"num_levels": 3, "num_steps": int(sys.argv[1]), "width": 128}
+flow = Flow(models.glow((32, 32, 3), 256, **arguments), (32, 32, 3))
+flow.compile("adam")
+images = np.random.RandomState(0).randint(0, 256, (32, 32, 32, 3)).astype("uint8")
+flow.adapt(images)
+""",
+    "flow.fit(images, batch_size=32, epochs=1, verbose=0)",
+)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    imports = {"keras and tensorflow_probability": lambda: fresh(THEIRS), "tfflows": lambda: fresh(OURS)}
+    first = {f"K = {steps}": lambda steps=steps: fresh(FIRST_STEP, steps) for steps in (8, 32)}
+    loads = {
+        "glow_mnist, untrained": lambda: fresh(LOAD, "glow_mnist", "null"),
+        "glow_digits": lambda: fresh(LOAD, "glow_digits", '"trained"'),
+    }
+    results = {
+        "import": take_turns(imports, rounds, warmup=1),
+        "zoo.load": take_turns(loads, rounds, warmup=0),
+        "first step": take_turns(first, max(1, rounds // 2), warmup=0),
+    }
+    write("startup", results)
+
+
+if __name__ == "__main__":
+    main()
