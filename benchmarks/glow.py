@@ -72,7 +72,7 @@ def floor():
             x = ops.cast(x, "float32") / 256
             total = 0.0
             for level in self.levels:
-                b, h, w, c = x.shape
+                _, h, w, c = x.shape
                 x = ops.reshape(x, (-1, h // 2, w // 2, 4 * c))[..., : 2 * c]
                 for net in level:
                     out = net(x)
