@@ -73,11 +73,10 @@ def floor():
             total = 0.0
             for level in self.levels:
                 _, h, w, c = x.shape
-                x = ops.reshape(x, (-1, h // 2, w // 2, 4 * c))[..., : 2 * c]
+                x, _ = ops.split(ops.reshape(x, (-1, h // 2, w // 2, 4 * c)), 2, axis=-1)
                 for net in level:
-                    out = net(x)
-                    x = x + out[..., : 2 * c]
-                    total = total + ops.mean(out[..., 2 * c :])
+                    first, second = ops.split(net(x), 2, axis=-1)
+                    x, total = x + first, total + ops.mean(second)
             return total + ops.mean(x)
 
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

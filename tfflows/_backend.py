@@ -141,7 +141,8 @@ def with_gradient(function, gradient):
             outputs = function(*inputs)
             return outputs, lambda *cotangents: gradient(inputs, outputs, cotangents)
 
-        return wrapped
+        # As tensors: variables among the inputs would be taken for variables of the function, and may be assigned to.
+        return lambda *inputs: wrapped(*map(tf.identity, inputs))
 
     def forward(*inputs):
         outputs = function(*inputs)

@@ -152,12 +152,14 @@ class Flow(keras.Model):
         """
         inputs.check_sampling(self, n, temperature, seed)
         seed = secrets.randbits(31) if seed is None else seed
-        keys = noise.fold(noise.seed_keys(np.full(n, seed, np.uint32)), np.arange(n, dtype=np.uint32))
-        seeds = ops.cast(keys[0], "int32")
         condition = inputs.check_condition(self, condition, n)
         temperature = np.broadcast_to(np.asarray(temperature, self.dtype), (n,))
-        x = self._graph("sample", self.sample_from_seeds)(seeds, ops.convert_to_tensor(temperature), condition)
-        return ops.convert_to_numpy(x)
+        places = np.full(n, seed, "int32"), np.arange(n, dtype="int32"), temperature
+        return ops.convert_to_numpy(self._graph("sample", self._sample)(*map(ops.convert_to_tensor, places), condition))
+
+    def _sample(self, seed, index, temperature, condition=None):
+        seeds = noise.fold(noise.seed_keys(seed), index)[0]
+        return self.sample_from_seeds(ops.cast(seeds, "int32"), temperature, condition)
 
     def sample_from_seeds(self, seeds, temperature, condition=None):
         """One sample for each seed [B] and temperature [B]: it depends on its own seed alone, not on the batch."""

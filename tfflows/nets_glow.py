@@ -31,8 +31,8 @@ class ZeroConv2D(Conditioner):
         self.log_scale = self.add_weight(shape=(self.outputs,), initializer="zeros", name="log_scale")
 
     def call(self, x):
-        x = ops.conv(x, ops.convert_to_tensor(self.kernel), padding="same") + self.bias
-        return x * ops.exp(self.FACTOR * self.log_scale)
+        scale = ops.exp(self.FACTOR * self.log_scale)  # in the kernel, not over the pixels
+        return ops.add(ops.conv(x, self.kernel * scale, padding="same"), self.bias * scale)
 
 
 @keras.saving.register_keras_serializable("tfflows")
@@ -79,11 +79,13 @@ class GlowConvNet(Conditioner):
 
     def _run(self, h, training=False, initialize=False):
         for convolution, actnorm in self.hidden:
-            h = ops.cast(convolution(h), actnorm.dtype)
             if initialize:
-                actnorm.initialize(h)
-            h, _ = actnorm(h)
-            h = ops.relu(h)
+                actnorm.initialize(ops.cast(convolution(h), actnorm.dtype))
+            # The normalisation is linear, so it goes into the kernel: over the pixels runs the convolution alone.
+            scale = ops.exp(-actnorm.log_scale)
+            kernel, bias = ops.cast(convolution.kernel, scale.dtype) * scale, -actnorm.shift * scale
+            h = ops.conv(ops.cast(h, self.compute_dtype), ops.cast(kernel, self.compute_dtype), padding="same")
+            h = ops.relu(ops.add(h, ops.cast(bias, self.compute_dtype)))
         return self.last(self.drop(h, training=training))
 
     def get_config(self):

@@ -1,10 +1,13 @@
 """Invertible 1x1 convolution."""
 
+import math
+
 import keras
 import numpy as np
 import scipy.linalg
 from keras import ops
 
+from tfflows._backend import with_gradient
 from tfflows.layers.base import FlowLayer, per_example
 
 
@@ -81,15 +84,25 @@ class Conv1x1(FlowLayer):
     def _log_abs_det(self):
         if self.lu:
             return ops.sum(ops.diagonal(self.lower_upper))
-        _, triangle = ops.qr(ops.convert_to_tensor(self.matrix))
-        return ops.sum(ops.log(ops.abs(ops.diagonal(triangle))))
+        return _log_abs_det(ops.convert_to_tensor(self.matrix))[0]
 
     def _apply(self, matrix, log_abs_det, x):
-        pixels = int(np.prod(x.shape[1:-1]))
-        return ops.tensordot(x, matrix, axes=[[-1], [1]]), per_example(pixels * log_abs_det, x)
+        rows = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), ops.transpose(matrix))  # one product for all pixels
+        return ops.reshape(rows, (-1, *x.shape[1:])), per_example(math.prod(x.shape[1:-1]) * log_abs_det, x)
 
     def get_config(self):
         return {**super().get_config(), "lu": self.lu, "seed": self.seed}
+
+
+def _log_abs_det_by_qr(matrix):
+    _, triangle = ops.qr(matrix)
+    return (ops.sum(ops.log(ops.abs(ops.diagonal(triangle)))),)
+
+
+# XLA has no decomposition but QR, whose derivative takes many operations where this one's is the inverse.
+_log_abs_det = with_gradient(
+    _log_abs_det_by_qr, lambda inputs, _, slopes: (slopes[0] * ops.transpose(ops.inv(*inputs)),)
+)
 
 
 def _values(value):

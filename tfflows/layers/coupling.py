@@ -76,12 +76,12 @@ class Coupling(FlowLayer):
 
     def initialize(self, x, condition=None):
         if self.data_dependent:
-            self.conditioner.initialize(self._conditioner_input(x, condition))
+            self.conditioner.initialize(self._with_condition(self._divide(x)[0], condition))
 
     def _transform(self, x, condition, training, inverse):
-        outputs = self.conditioner(self._conditioner_input(x, condition), training=training)
+        passed, part = self._divide(x)
+        outputs = self.conditioner(self._with_condition(passed, condition), training=training)
         bijector = self.transformer.bijector(outputs)
-        part = x if self.mask == "checkerboard" else _take(x, self._transformed)
         if inverse:
             y, log_det = bijector.inverse(part), bijector.inverse_log_det_jacobian(part, event_ndims=0)
         else:
@@ -89,23 +89,29 @@ class Coupling(FlowLayer):
         if self.mask == "checkerboard":
             y, log_det = ops.where(self._mask, x, y), ops.where(self._mask, ops.zeros_like(x), log_det)
         else:
-            y, log_det = self._join(_take(x, self._passed), y), ops.broadcast_to(log_det, ops.shape(y))
+            y, log_det = self._join(passed, y), ops.broadcast_to(log_det, ops.shape(y))
         return y, sum_event(log_det)
 
-    def _conditioner_input(self, x, condition):
+    def _divide(self, x):
+        """What the conditioner sees of x, and what is transformed. A checkerboard's parts are images, not vectors."""
         if self.mask == "checkerboard":
-            x = x * self._mask.astype(self.dtype)
+            masked = x * self._mask.astype(self.dtype)
             mask = ops.broadcast_to(self._mask[None, ..., :1].astype(self.dtype), (*ops.shape(x)[:-1], 1))
-            parts = [x, mask]
-        else:
-            parts = [_take(x, self._passed)]
-        if self.condition_size:
-            parts.append(spread(condition, x))
-        return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+            return ops.concatenate([masked, mask], axis=-1), x
+        if self.mask == "halves":  # one split: the gradient of a slice is a pad of the whole
+            first, second = ops.split(x, [int(max(self._passed[0], self._transformed[0]))], axis=-1)
+            return (second, first) if self._transformed[0] == 0 else (first, second)
+        return _take(x, self._passed), _take(x, self._transformed)
+
+    def _with_condition(self, passed, condition):
+        if not self.condition_size:
+            return passed
+        return ops.concatenate([passed, spread(condition, passed)], axis=-1)
 
     def _join(self, passed, transformed):
         if self.mask == "halves":  # both parts are contiguous: no gather
-            return ops.concatenate([transformed, passed] if self.flip else [passed, transformed], axis=-1)
+            in_front = self._transformed[0] == 0
+            return ops.concatenate([transformed, passed] if in_front else [passed, transformed], axis=-1)
         order = np.argsort(np.concatenate([self._passed, self._transformed]))
         return ops.take(ops.concatenate([passed, transformed], axis=-1), order, axis=-1)
 

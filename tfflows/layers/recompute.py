@@ -1,7 +1,6 @@
 """The density direction of flow layers with gradients that need no stored activations."""
 
 import keras
-from keras import ops
 
 from tfflows import _backend
 
@@ -16,7 +15,7 @@ def inverse_and_log_det(layers, x, condition=None):
     as they were; what it assigns to its states is assigned once.
     """
     sizes = [len(layer.variables) for layer in layers]
-    weights = [ops.copy(variable.value) for layer in layers for variable in layer.variables]
+    weights = [variable.value for layer in layers for variable in layer.variables]
 
     def unpack(inputs):
         """x, the condition and the values of each layer's variables, from the flat list that gradients are for."""

@@ -68,7 +68,8 @@ class Affine(Transformer):
             log_scale = self.bound * ops.tanh(self.factor / self.bound) * ops.tanh(h)
         elif self.scale == "sigmoid":
             floor = np.exp(-self.bound)
-            log_scale = -ops.log(floor + (1 - floor) * ops.sigmoid(h + 2.0))
+            inverse_scale = floor + (1 - floor) * ops.sigmoid(h + 2.0)
+            return tfb.Invert(tfb.Chain([tfb.Scale(inverse_scale), tfb.Shift(-shift)]))
         else:
             log_scale = self.bound * ops.tanh(h / self.bound)
         return tfb.Chain([tfb.Shift(shift), tfb.Scale(log_scale=log_scale)])
