@@ -63,7 +63,7 @@ LAYERS = {
     "realnvp": (lambda: models.realnvp((4, 4, 1), 17, num_levels=2, num_blocks=1, filters=4), (4, 4, 1)),
     "glow": (lambda: models.glow((4, 4, 1), 17, num_levels=2, num_steps=1, width=4), (4, 4, 1)),
     "glow without learned top": (
-        lambda: models.glow((4, 4, 1), 17, num_levels=2, num_steps=1, width=4, learn_top=False),
+        lambda: models.glow((4, 4, 1), 17, num_levels=2, num_steps=1, width=8, learn_top=False),
         (4, 4, 1),
     ),
     "maf": (lambda: models.maf((2, 2, 1), 17, num_layers=2, hidden=(8,), alpha=0.05), (2, 2, 1)),

@@ -98,8 +98,8 @@ class Coupling(FlowLayer):
             masked = x * self._mask.astype(self.dtype)
             mask = ops.broadcast_to(self._mask[None, ..., :1].astype(self.dtype), (*ops.shape(x)[:-1], 1))
             return ops.concatenate([masked, mask], axis=-1), x
-        if self.mask == "halves":  # one split: the gradient of a slice is a pad of the whole
-            first, second = ops.split(x, [int(max(self._passed[0], self._transformed[0]))], axis=-1)
+        if self.mask == "halves" and len(self._passed) == len(self._transformed):
+            first, second = ops.split(x, 2, axis=-1)  # faster than two slices, each with a gradient of x's size
             return (second, first) if self._transformed[0] == 0 else (first, second)
         return _take(x, self._passed), _take(x, self._transformed)
 
