@@ -45,7 +45,7 @@ def watch():
     global peak
     while not done.wait(0.002):
         peak = max(peak, resident())
-thread = threading.Thread(target=watch)
+thread = threading.Thread(target=watch, daemon=True)  # else an error would leave it running
 thread.start()
 flow.fit(images, batch_size=batch, verbose=0, callbacks=[Watch()])
 done.set()

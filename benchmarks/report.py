@@ -1,0 +1,52 @@
+"""Writes the table of README.md from the JSON in results/.
+
+python benchmarks/report.py
+"""
+
+import json
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
+
+
+def result(name):
+    return json.loads((FOLDER / "results" / f"{name}.json").read_text("utf-8"))
+
+
+def rows():
+    """(measure, figure by minima, by medians, goal): ratios of two sides that took turns, or seconds."""
+    glow, startup = result("glow"), result("startup")
+
+    def ratio(measure, one, other, goal):
+        return measure, *(f"{one[how] / other[how]:.2f}" for how in ("min", "median")), goal
+
+    def seconds(measure, one, goal):
+        return measure, *(f"{one[how]:.1f} s" for how in ("min", "median")), goal
+
+    for what, peer, goal in (
+        ("step", "networks alone", "1.15"),
+        ("step", "normflows", "0.70"),
+        ("step", "tfb.Glow, gradient", "0.60"),
+        ("log_prob", "normflows", "0.90"),
+        ("sample", "normflows", "0.90"),
+    ):
+        yield ratio(f"{what} / {peer}", glow[what]["tfflows"], glow[what][peer], goal)
+    first, imports = startup["first step"], startup["import"]
+    yield seconds("first step, K = 8", first["K = 8"], "8 s")
+    yield ratio("first step, K = 32 / K = 8", first["K = 32"], first["K = 8"], "4.5")
+    yield ratio("import / keras and tensorflow_probability", *reversed(imports.values()), "1.1")
+    yield seconds('zoo.load("glow_mnist", weights=None)', startup["zoo.load"]["glow_mnist, untrained"], "2 s")
+
+
+def with_table(text):
+    """README's text with the table between its two marks made anew."""
+    lines = ["| measure | minima | medians | goal, at most |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows()]
+    head, rest = text.split(BEGIN)
+    return head + BEGIN + "\n".join(lines) + "\n" + END + rest.split(END)[1]
+
+
+if __name__ == "__main__":
+    readme = FOLDER / "README.md"
+    readme.write_text(with_table(readme.read_text("utf-8")), "utf-8")
