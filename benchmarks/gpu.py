@@ -1,6 +1,6 @@
 """Training on one accelerator with JAX: step time, images/s, share of the matrix rate, peak memory.
 
-    KERAS_BACKEND=jax python benchmarks/gpu.py [--smoke]
+    python benchmarks/gpu.py [--smoke]
 
 Glow at 32x32x3 (3 levels of 32 steps, width 512) and RealNVP (2 levels, 8 blocks of 64 filters), batch 64, in float32
 and mixed_bfloat16, Glow also with recomputation; each in a process of its own, since peak memory is that of a process.
@@ -11,6 +11,7 @@ memory is then null. Writes results/gpu.json (results/gpu_smoke.json).
 
 import argparse
 import json
+import os
 
 from timing import fresh, write
 
@@ -88,6 +89,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="small models, for a CPU")
     smoke = parser.parse_args().smoke
+    os.environ["KERAS_BACKEND"] = "jax"
     sides = {
         f"{family}, {precision}{', recomputed' if recompute else ''}": (family, precision, recompute, smoke)
         for family, recompute in (("glow", None), ("glow", "inverse"), ("realnvp", None))

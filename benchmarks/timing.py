@@ -28,7 +28,9 @@ def take_turns(sides, rounds=20, warmup=2):
 def fresh(code, *arguments, python=sys.executable):
     """What `code` prints last, as JSON, in a process of its own."""
     command = [python, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    if done.returncode:
+        raise RuntimeError(f"a measured process failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -51,9 +51,8 @@ class Chain(_Composite):
     log|det dx/dz| is the sum of the layers'. The latent shape is that of the first layer.
 
     Arguments: `layers`, a non-empty list of flow layers; `recompute`, None or "inverse": whether training keeps what
-    the backward pass needs of every layer, or rebuilds each layer's input from its output by the inverse, so that
-    memory does not grow with depth, for about half as much time again. What cannot be rebuilt (batch normalisation in
-    training) is kept.
+    the backward pass needs of every layer, or rebuilds each layer's input from its output by the inverse and keeps
+    none, for about half as much time again. What cannot be rebuilt (batch normalisation in training) is kept.
     """
 
     def __init__(self, layers, recompute=None, **kwargs):
