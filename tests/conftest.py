@@ -44,7 +44,7 @@ LIMIT = 96
 
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory):
-    """The store of this session, in place of the user's."""
+    """The store of this run of the tests, in place of the user's."""
     folder = tmp_path_factory.mktemp("home")
     os.environ["TFFLOWS_HOME"] = str(folder)
     return folder

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from tfflows import devices
+from tfflows.recipe import Recipe
+from tfflows.train import fit
 
 RECIPE = """
 name = "pair"
@@ -96,6 +98,13 @@ def test_two_hosts_train_as_one(tmp_path):
     runs.append(start(tmp_path / "one", "{}"))
     assert [run.wait() for run in runs] == [0, 0, 0]
     assert_equal_training(tmp_path / "two", tmp_path / "one")
+
+
+def test_a_host_without_hosts_is_refused(tmp_path):
+    """Else it would train on an empty share of every batch, and publish nothing."""
+    with pytest.raises(ValueError, match="there are no hosts"):
+        fit(Recipe.from_toml(RECIPE), output=tmp_path, host_index=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_the_backend_cannot_do_is_said():

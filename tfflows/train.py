@@ -70,6 +70,8 @@ def fit(
     run = {"recipe": recipe.to_dict(), "seed": seed, "limit": limit, "path": path and os.path.abspath(path)}
     run = json.loads(json.dumps(run))  # as a checkpoint gives it back
     parent = Path(output or store.home()).expanduser() / store.check_name(recipe.name)
+    if host_index and not hosts:
+        raise ValueError(f"host_index is {host_index} and there are no hosts: give the addresses of all as `hosts`")
     if hosts:
         keras.utils.set_random_seed(seed)  # or else the hosts agree on one when they join
         devices.join_hosts(hosts, host_index)

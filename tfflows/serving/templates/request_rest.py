@@ -9,6 +9,7 @@ url = f"{sys.argv[2] if len(sys.argv) > 2 else 'http://127.0.0.1:8501'}/v1/model
 
 
 def get(path):
+    """The answer to a GET below the model's URL."""
     with urllib.request.urlopen(url + path, timeout=60) as response:
         return json.load(response)
 
