@@ -52,20 +52,25 @@ class MADE(Conditioner):
         lowest = 0 if self.condition_size else 1
         self._degrees = masks.made_degrees(n, self.hidden, self.degrees, lowest, self.seed)
 
-        def kernel(shape, initializer, name):
+        def weight(shape, initializer, name):
             regularizer = keras.regularizers.L2(self.l2) if self.l2 else None
             return self.add_weight(shape=shape, initializer=initializer, regularizer=regularizer, name=name)
 
+        def masked(initializer, index):
+            # What is masked starts at zero and stays there: no penalty on it, and stored weights compress.
+            draw = keras.initializers.get(initializer)
+            return lambda shape, dtype=None: self._mask(draw(shape, dtype), index)
+
         self.kernels, self.biases = [], []
         for index, shape in enumerate(zip((n, *self.hidden), self.hidden, strict=False)):
-            self.kernels.append(kernel(shape, "he_normal", f"kernel_{index}"))
+            self.kernels.append(weight(shape, masked("he_normal", index), f"kernel_{index}"))
             self.biases.append(self.add_weight(shape=shape[1:], initializer="zeros", name=f"bias_{index}"))
         shape = (self.hidden[-1], self.outputs // n, n)
-        self.kernels.append(kernel(shape, "zeros", "kernel_last"))
+        self.kernels.append(weight(shape, "zeros", "kernel_last"))
         self.biases.append(self.add_weight(shape=shape[1:], initializer="zeros", name="bias_last"))
         if self.condition_size:
             shape = (self.condition_size, self.hidden[0])
-            self.condition_kernel = kernel(shape, "he_normal", "condition_kernel")
+            self.condition_kernel = weight(shape, "he_normal", "condition_kernel")
         self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
 
     def call(self, x, condition=None, training=False):
@@ -127,14 +132,15 @@ class MADE(Conditioner):
         x, *_, log_det = ops.fori_loop(0, len(starts), solve_block, tuple(empty))
         return ops.transpose(x), ops.transpose(log_det)
 
+    def _mask(self, kernel, index):
+        """`kernel`, the one numbered `index`, with zeros where the unit does not see the input."""
+        # Compared in the graph: as constants the masks would be as large as the weights.
+        degrees = ops.reshape(ops.convert_to_tensor(self._degrees[index]), (-1, *(1,) * (len(kernel.shape) - 1)))
+        return ops.where(degrees <= self._degrees[index + 1], kernel, ops.zeros_like(kernel))
+
     def _weights(self, condition):
         """The masked kernels, and the biases, the first with the condition's part: [B, H]."""
-        kernels = []
-        for kernel, degrees, following in zip(self.kernels, self._degrees, self._degrees[1:], strict=False):
-            # Compared in the graph: as constants the masks would be as large as the weights.
-            degrees = ops.reshape(ops.convert_to_tensor(degrees), (-1, *(1,) * (len(kernel.shape) - 1)))
-            kernel = ops.convert_to_tensor(kernel)
-            kernels.append(ops.where(degrees <= following, kernel, ops.zeros_like(kernel)))
+        kernels = [self._mask(ops.convert_to_tensor(kernel), index) for index, kernel in enumerate(self.kernels)]
         biases = [ops.convert_to_tensor(bias)[None] for bias in self.biases]
         if self.condition_size:
             if condition is None:
