@@ -40,6 +40,7 @@ LEVELS = {
     "tfflows.devices": 4,
     "tfflows.evaluate": 5,
     "tfflows.safety": 5,
+    "tfflows.scores": 5,
     "tfflows.serving": 5,
     "tfflows.callbacks": 5,
     "tfflows.zoo": 5,

@@ -2,7 +2,7 @@
 
 import importlib
 
-_MODULES = ("layers", "models", "nets", "zoo")
+_MODULES = ("layers", "models", "nets", "scores", "zoo")
 _NAMES = {"Flow": "tfflows.flow", "check_flow_layer": "tfflows.check"}
 
 __all__ = [*_MODULES, *_NAMES]
