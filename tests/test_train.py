@@ -87,6 +87,23 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(trained, tiny_recip
     assert not work.exists()
 
 
+def test_a_run_in_pieces_with_small_files_equals_one_that_is_whole(trained, tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "SHARD", 1000)
+    recipe, folders = Recipe.from_toml(tiny_recipe), []
+    arguments = {"seed": 3, "limit": LIMIT, "output": tmp_path, "minutes": 1e-3, "resume": True}
+    for epoch in (1, 2, 3):
+        assert fit(recipe, **arguments) is None
+        shards = sorted((tmp_path / "tiny" / ".training" / str(epoch)).glob("*.npz"))
+        assert len(shards) > 10
+        for shard in shards:
+            with np.load(shard) as arrays:
+                assert sum(arrays[key].nbytes for key in arrays.files) <= 1000
+    folder = fit(recipe, **arguments)
+    expected, actual = read_weights(trained), read_weights(folder)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(value, actual[name], err_msg=name)
+
+
 def test_an_artefact_is_complete_and_says_how_it_was_made(trained, tiny_recipe):
     store.verify(trained)
     files = {path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()}

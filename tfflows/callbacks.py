@@ -7,9 +7,13 @@ import time
 
 import keras
 import numpy as np
+from keras import ops
 
 from tfflows import _backend, _disk, store
 from tfflows.visualize import image_grid, sample_images
+
+
+SHARD = 12 * 2**20  # bytes
 
 
 class DivergedError(ArithmeticError):
@@ -30,9 +34,12 @@ def read_progress(checkpoint):
 
 def restore(checkpoint, flow):
     """Set a compiled flow to the state of a checkpoint."""
-    with np.load(checkpoint / "state.npz", allow_pickle=False) as state:
-        for index, variable in enumerate(_variables(flow)):
-            variable.assign(state[str(index)])
+    _load(checkpoint, "state", _variables(flow))
+
+
+def restore_best(checkpoint, flow):
+    """Set a flow to the weights with the best validation bits/dim until a checkpoint."""
+    _load(checkpoint, "best", flow.variables)
 
 
 def save_weights(flow, path):
@@ -46,12 +53,40 @@ def _variables(flow):
     return [*flow.variables, *flow.optimizer.variables]
 
 
+def _save(folder, name, variables):
+    """Write variables to files `<name>-<number>.npz` of about SHARD bytes at most, large ones in pieces."""
+    shards, room = [{}], SHARD
+    for index, variable in enumerate(variables):
+        flat = ops.convert_to_numpy(variable).ravel()
+        step = SHARD // flat.itemsize
+        for start in range(0, flat.size, step):
+            piece = flat[start : start + step]
+            if piece.nbytes > room:
+                shards.append({})
+                room = SHARD
+            shards[-1][f"{index}.{start // step}"] = piece
+            room -= piece.nbytes
+    for number, shard in enumerate(shards):
+        np.savez(folder / f"{name}-{number}.npz", **shard)
+
+
+def _load(folder, name, variables):
+    """Assign what `_save` wrote of as many variables."""
+    pieces = {}
+    for number in range(len(list(folder.glob(f"{name}-*.npz")))):
+        with np.load(folder / f"{name}-{number}.npz", allow_pickle=False) as shard:
+            for key in shard.files:  # in the order in which they were written
+                pieces.setdefault(int(key.split(".")[0]), []).append(shard[key])
+    for index, variable in enumerate(variables):
+        variable.assign(np.concatenate(pieces[index]).reshape(variable.shape))
+
+
 class Checkpoints(keras.callbacks.Callback):
     """Validates after each epoch and saves a checkpoint; stops a run that diverges.
 
     A checkpoint is a folder `<folder>/<epoch>/` of the store, so it is whole or not there; the one before is
-    then deleted. It holds every variable (`state.npz`), the best weights until then (`best.weights.h5`),
-    `run` and the history (`progress.json`).
+    then deleted. It holds every variable (`state-*.npz`), the best weights until then (`best-*.npz`), `run` and
+    the history (`progress.json`), in files small enough for a machine that sends them away between two runs.
 
     Validated and kept as best are the optimizer's moving averages, where it has them. They go to `averaged`,
     a flow of its own, so that the weights in training are never touched: Keras's SwapEMAWeights swaps in
@@ -93,14 +128,14 @@ class Checkpoints(keras.callbacks.Callback):
         previous = last_checkpoint(self.folder)
 
         def write(folder):
-            state = {str(i): v.numpy() for i, v in enumerate(_variables(self.model))}
-            np.savez(folder / "state.npz", **state)
+            _save(folder, "state", _variables(self.model))
             progress = {"run": self.run, "history": self.history}
             (folder / "progress.json").write_text(json.dumps(progress, indent=1) + "\n")
             if value < best:
-                save_weights(self.averaged, folder / "best.weights.h5")
+                _save(folder, "best", self.averaged.variables)
             else:
-                shutil.copy(previous / "best.weights.h5", folder)
+                for file in previous.glob("best-*.npz"):
+                    shutil.copy(file, folder)
 
         store.publish(self.folder, write, self.epoch)
         for old in store.versions(self.folder)[:-1]:
@@ -113,6 +148,21 @@ class Checkpoints(keras.callbacks.Callback):
                 f"training diverged: the {name} of epoch {self.epoch} is {value}; lower learning_rate or "
                 f"clip_norm in the recipe (last good checkpoint: {kept})"
             )
+
+
+class TimeLimit(keras.callbacks.Callback):
+    """Stops training after an epoch where one more would not end within `minutes` of now."""
+
+    def __init__(self, minutes):
+        super().__init__()
+        self.end = time.monotonic() + 60 * minutes
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        now = time.monotonic()
+        self.model.stop_training = now + (now - self.start) > self.end
 
 
 class Summaries(keras.callbacks.Callback):

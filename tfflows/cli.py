@@ -95,8 +95,11 @@ def _train(arguments):
         strategy=arguments.strategy,
         hosts=arguments.hosts,
         host_index=arguments.host_index,
+        minutes=arguments.minutes,
     )
     if folder is None:
+        if arguments.minutes is not None:
+            print(f"stopped, since {arguments.minutes:g} minutes are over: go on with --resume")
         return
     metrics = json.loads((folder / "metrics.json").read_text())
     print(f"test bits/dim {metrics['bits_per_dim']:.4f}, {metrics['protocol']}\n{folder}")
@@ -266,6 +269,7 @@ def _parser():
     add_data(sub)
     sub.add_argument("--output", metavar="DIR", help="where DIR/NAME/VERSION goes; default $TFFLOWS_HOME")
     sub.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    sub.add_argument("--minutes", type=_at_least(0.001, float), metavar="M", help="stop in time, to --resume later")
     sub.add_argument("--precision", choices=("float32", "mixed_bfloat16"), help="default that of the recipe")
     sub.add_argument("--strategy", choices=("mirrored", "tpu"), help="all devices of this machine (TensorFlow)")
     sub.add_argument(

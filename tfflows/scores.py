@@ -39,9 +39,7 @@ def typicality(flow, images, entropy, *, seed=0, batch_size=256):
     Reference: Nalisnick, Matsukawa, Teh and Lakshminarayanan 2019, arXiv 1906.02994, section 3, for one image.
     """
     if np.ndim(entropy) or not math.isfinite(entropy):
-        raise ValueError(
-            f"entropy is {entropy!r}, expected a number: the mean likelihood of typical images"
-        )
+        raise ValueError(f"entropy is {entropy!r}, expected a number: the mean likelihood of typical images")
     return np.abs(likelihood(flow, images, seed=seed, batch_size=batch_size) - float(entropy))
 
 

@@ -34,6 +34,7 @@ def fit(
     strategy=None,
     hosts=(),
     host_index=0,
+    minutes=None,
 ):
     """Train a recipe and publish the result as the next version of `<output>/<name>/`.
 
@@ -56,9 +57,11 @@ def fit(
         hosts: the addresses of all processes that train together, with JAX, see `devices.join_hosts`. All are
             started with the same arguments but for `host_index`; the first one writes, so that, with `resume`,
             the others have to see its output. host_index: which of them this process is.
+        minutes: stop after the epoch, but the first, that another one would not end in so many minutes: the run
+            can go on with `resume`, as on a machine that is lent for a while. One host alone.
 
     Returns:
-        The folder of the new version; None on hosts after the first.
+        The folder of the new version; None on hosts after the first, and where `minutes` were over.
 
     Raises:
         callbacks.DivergedError: the loss became NaN or infinite.
@@ -72,12 +75,14 @@ def fit(
     parent = Path(output or store.home()).expanduser() / store.check_name(recipe.name)
     if host_index and not hosts:
         raise ValueError(f"host_index is {host_index} and there are no hosts: give the addresses of all as `hosts`")
+    if hosts and minutes is not None:
+        raise ValueError(f"minutes is {minutes} and there are hosts, which would not stop together: leave one out")
     if hosts:
         keras.utils.set_random_seed(seed)  # or else the hosts agree on one when they join
         devices.join_hosts(hosts, host_index)
     share = (host_index, len(hosts) or 1)
     if host_index:
-        _train(recipe, run, parent, resume, strategy, share)
+        _train(recipe, run, parent, resume, strategy, share, minutes)
         devices.leave_hosts()
         return None
     parent.mkdir(parents=True, exist_ok=True)
@@ -87,15 +92,17 @@ def fit(
         raise store.StoreError(f"another process is training in {parent}: wait until it ends") from error
     with lock:
         test = data.arrays(recipe.data, "test", limit, path)  # what is missing is missed before training
-        history = _train(recipe, run, parent, resume, strategy, share)
+        history = _train(recipe, run, parent, resume, strategy, share, minutes)
         if hosts:
             devices.leave_hosts()
+        if len(history) < recipe.train.epochs:
+            return None
         folder = _publish(recipe, run, test, history, parent)
         shutil.rmtree(parent / WORK)
     return folder
 
 
-def _train(recipe, run, parent, resume, strategy, share):
+def _train(recipe, run, parent, resume, strategy, share, minutes):
     """Train to the end; the first host leaves checkpoints in `parent`. Returns the history."""
     work, logs = parent / WORK, parent / "logs" / str(max(store.versions(parent), default=0) + 1)
     first_host = share[0] == 0
@@ -124,6 +131,8 @@ def _train(recipe, run, parent, resume, strategy, share):
             after_epoch.append(callbacks.Checkpoints(work, run, history, averaged, validation))
             if importlib.util.find_spec("tensorflow"):
                 after_epoch.append(callbacks.Summaries(logs, averaged))
+        if minutes is not None:
+            after_epoch.append(callbacks.TimeLimit(minutes))
     if checkpoint:
         callbacks.restore(checkpoint, flow)
     if first_epoch < train.epochs:
@@ -147,7 +156,7 @@ def _train(recipe, run, parent, resume, strategy, share):
 
 def _publish(recipe, run, test, history, parent):
     flow = zoo.build(recipe, run["seed"])  # anew: not in the precision of training, and on one device
-    flow.load_weights(callbacks.last_checkpoint(parent / WORK) / "best.weights.h5")
+    callbacks.restore_best(callbacks.last_checkpoint(parent / WORK), flow)
     best = min(history, key=lambda epoch: epoch["val_bits_per_dim"])
     metrics = {
         "name": recipe.name,
