@@ -89,7 +89,7 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(trained, tiny_recip
 
 def test_a_run_in_pieces_with_small_files_equals_one_that_is_whole(trained, tiny_recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(callbacks, "SHARD", 1000)
-    recipe, folders = Recipe.from_toml(tiny_recipe), []
+    recipe = Recipe.from_toml(tiny_recipe)
     arguments = {"seed": 3, "limit": LIMIT, "output": tmp_path, "minutes": 1e-3, "resume": True}
     for epoch in (1, 2, 3):
         assert fit(recipe, **arguments) is None

@@ -12,7 +12,6 @@ from keras import ops
 from tfflows import _backend, _disk, store
 from tfflows.visualize import image_grid, sample_images
 
-
 SHARD = 12 * 2**20  # bytes
 
 
