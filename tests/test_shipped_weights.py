@@ -24,7 +24,19 @@ def test_shipped_weights(name):
     report = safety.measure(flow, images)
     assert all(row["finite"] for row in report["images"].values())
     assert report["images"]["test images"]["round_trip"] < 1e-2  # pixel units
-    stored = json.loads((folder.parent / "safety.json").read_text())["images"]
+    stored = json.loads((folder.parent / "measured.json").read_text())["images"]
     for kind, row in report["images"].items():
         assert row["bits_per_dim"] == pytest.approx(stored[kind]["bits_per_dim"], rel=1e-3)
     assert report["samples"] == {**report["samples"], "count": 1000, "finite": True}
+
+
+def test_all_shipped_weights_are_whole_small_and_of_the_recipe_that_the_zoo_has():
+    root = packaged_folder("saved_models")
+    sizes = [path.stat().st_size for path in root.rglob("*") if path.is_file()]
+    assert max(sizes) <= 20e6
+    assert sum(sizes) <= 120e6
+    versions = [path.parent for path in root.glob("*/*/recipe.toml")]
+    assert len(versions) >= len(SHIPPED)
+    for folder in versions:
+        store.verify(folder)
+        assert Recipe.from_toml(folder / "recipe.toml") == zoo.recipe(folder.parent.name)

@@ -62,7 +62,8 @@ def table(report):
     rows = ["| images | number | log_prob finite | bits/dim | round trip, pixels |", "|---|---:|---|---:|---:|"]
     for kind, row in report["images"].items():
         finite = "everywhere" if row["finite"] else "**not everywhere**"
-        rows.append(f"| {kind} | {row['count']} | {finite} | {row['bits_per_dim']:.2f} | {row['round_trip']:.1e} |")
+        bits = f"{row['bits_per_dim']:.2f}" if row["bits_per_dim"] < 1e4 else f"{row['bits_per_dim']:.0e}"
+        rows.append(f"| {kind} | {row['count']} | {finite} | {bits} | {row['round_trip']:.1e} |")
     samples = report["samples"]
     return "\n".join(rows) + (
         f"\n\n{samples['count']:,} samples at temperature 1: "

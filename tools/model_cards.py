@@ -1,38 +1,93 @@
-"""Writes the cards of the models whose weights come with tfflows, zoo/<name>.md.
+"""Writes what the repository tells of its models: the cards zoo/<name>.md, zoo/README.md and the table of README.md.
 
-python tools/model_cards.py [--measure]
+python tools/model_cards.py
 
-With --measure the numerical safety of the weights is measured first and stored beside them, in
-saved_models/<name>/safety.json; without it the cards are written from what is stored.
+All figures are those of saved_models/: metrics.json, from training, and measured.json, from tools/measure_model.py. In
+a card the part between the two marks is written by hand, and kept.
 """
 
-import argparse
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
-from tfflows import data, safety, store, zoo
+from tfflows import safety, store
 from tfflows.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
+NOTES_BEGIN, NOTES_END = "<!-- written by hand -->\n", "<!-- end -->\n"
+TERMS = {
+    "digits": "The digits that ship with scikit-learn are the test set of E. Alpaydin and C. Kaynak's *Optical "
+    "Recognition of Handwritten Digits*, UCI Machine Learning Repository, CC BY 4.0.",
+    "mnist": "MNIST is Y. LeCun, C. Cortes and C. Burges's, made from NIST's Special Databases 1 and 3; it is "
+    "distributed under CC BY-SA 3.0.",
+    "fashion_mnist": "Fashion-MNIST is Zalando SE's (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747), MIT licence.",
+}
 CARD = """# {name}
 
 {recipe.description}
 
-![Samples](../saved_models/{name}/{version}/samples.png)
+| test bits/dim | importance-weighted, {metrics.num_importance_samples} samples | published | weights | trained for |
+|---:|---:|---:|---:|---|
+| **{metrics.bits_per_dim:.3f}** | {metrics.importance_bits_per_dim:.3f} | {published} | {size} | {time} |
 
-- Test bits/dim **{metrics.bits_per_dim:.3f}**: {metrics.protocol}; {metrics.importance_bits_per_dim:.3f} by the
-  importance-weighted bound of {metrics.num_importance_samples} samples; {metrics.num_images} images of {metrics.data}.
-- {metrics.num_parameters:,} weights, trained for {epochs} epochs in {minutes:.1f} minutes on {metrics.device}, seed
-  {metrics.seed}; kept are those of epoch {metrics.best_epoch}, which validated best.
-- Paper: {recipe.paper.reference}. {recipe.paper.note}
-- `tfflows show {name}` prints the recipe, `tfflows evaluate {name} --safety` measures the figures again.
+![Samples at temperature 1](../saved_models/{name}/pictures/samples.png)
+![Samples at temperature 0.7](../saved_models/{name}/pictures/samples_cooler.png)
 
+Samples at temperature 1 and 0.7; below, test images at both ends and the straight lines between their latents.
+
+![Interpolation](../saved_models/{name}/pictures/interpolation.png)
+
+## Figures
+
+- Protocol: {metrics.protocol}; {metrics.num_images:,} images, split `{metrics.split}` of {metrics.data}.
+{figures}- `tfflows evaluate {name}` measures them again, with the same seeds.
+- Published: {recipe.paper.reference}. {recipe.paper.note}
+
+## Model and training
+
+- `{recipe.model.family}`: {arguments}; base {recipe.model.base}.
+- Images {shape} in integers from 0 to {top}; {recipe.model.dequantizer} dequantization; trained on
+  `{recipe.data.train}`{flip}, validated on `{recipe.data.validation}`.
+- {epochs} epochs in batches of {recipe.train.batch_size}, {recipe.train.optimizer} at {recipe.train.learning_rate:g}
+  ({recipe.train.schedule}), networks in {recipe.train.precision}, {averaged}, seed {metrics.seed}, {time} on
+  {metrics.device}; kept are the weights of epoch {metrics.best_epoch}, which validated best.{storage}
+- `tfflows show {name}` prints the recipe.
+
+![Learning curve](../saved_models/{name}/pictures/learning_curve.png)
+
+{anomaly}## Limits and uses
+
+{notes}
 ## Numerical safety
 
-{table}
+{safety}
 Round trip: the largest error of x -> z -> x in float32, in units of a grey value, x the middle of the pixels.
 Photographs: patches of those that come with scikit-learn, in the grey values of the data set.
+
+## Terms
+
+{terms} The weights are under the licence of tfflows, Apache 2.0.
+"""
+ANOMALY = """## As a detector of anomalies
+
+AUROC between the test images of {own} and of {other}, {count:,} each: the chance that an image of {other} has the
+higher score (`tfflows.scores`). 0.5 is guessing.
+
+{table}
+
+"""
+ZOO = """# The zoo
+
+One recipe `<name>.toml` for each entry; for those whose weights come with tfflows, a card `<name>.md` with figures,
+pictures, limits and terms. This page and the cards are written by `python tools/model_cards.py` from the recipes and
+from what was measured. *Bits/dim*: test split, mean of single-sample bounds; *IW*: importance-weighted bound of 8
+samples, which is tighter; *published*: where it comes from stands in the card.
+
+{table}
+AUROC: images of Fashion-MNIST among those of MNIST, or the other way round, by the plain likelihood and by
+input complexity (PNG). Below 0.5 the likelihood takes the strangers for the more likely: known, and why there are
+other scores.
 """
 
 
@@ -41,40 +96,111 @@ def names():
     return sorted(path.name for path in (ROOT / "saved_models").iterdir() if store.versions(path))
 
 
-def safety_path(name):
-    return ROOT / "saved_models" / name / "safety.json"
-
-
-def measure(name):
-    """Store the safety figures of the newest weights."""
-    version = store.versions(ROOT / "saved_models" / name)[-1]
-    test = data.arrays(zoo.recipe(name).data, "test")
-    report = {"version": version, **safety.measure(zoo.load(name, version), test)}
-    safety_path(name).write_text(json.dumps(report, indent=1) + "\n")
+def load(name):
+    """(recipe, metrics, measured) of the newest weights of a model."""
+    parent = ROOT / "saved_models" / name
+    measured = json.loads((parent / "measured.json").read_text())
+    folder = parent / str(measured["version"])
+    recipe = Recipe.from_toml(folder / "recipe.toml")
+    return recipe, json.loads((folder / "metrics.json").read_text()), measured
 
 
 def card(name):
     """The text of zoo/<name>.md."""
-    report = json.loads(safety_path(name).read_text())
-    folder = ROOT / "saved_models" / name / str(report["version"])
-    recipe = Recipe.from_toml(folder / "recipe.toml")
-    metrics = json.loads((folder / "metrics.json").read_text())
+    recipe, metrics, measured = load(name)
+    arguments = ", ".join(f"{key} = {value}" for key, value in recipe.to_dict()["model"]["arguments"].items())
+    figures = []
+    if "mixture_bits_per_dim" in metrics:
+        figures.append(f"- p(x), the mixture of the classes: {metrics['mixture_bits_per_dim']:.3f} bits/dim.\n")
+    if "logit_space_nats" in measured:
+        figures.append(f"- In the paper's unit, nats of the logits: {measured['logit_space_nats']:.1f}.\n")
+    storage = " Kernels are stored as float16; the figures are those of what is stored." if "storage" in metrics else ""
     return CARD.format(
         name=name,
         recipe=recipe,
-        version=report["version"],
-        epochs=len(metrics["history"]),
-        minutes=metrics["seconds"] / 60,
         metrics=SimpleNamespace(**metrics),
-        table=safety.table(report),
+        published=_published(recipe),
+        size=f"{metrics['num_parameters']:,}",
+        time=_time(metrics),
+        figures="".join(figures),
+        arguments=arguments or "default arguments",
+        shape="x".join(map(str, recipe.data.shape)),
+        top=recipe.data.num_values - 1,
+        flip=" with random flips" if recipe.data.flip else "",
+        epochs=len(metrics["history"]),
+        averaged=f"weights averaged with decay {recipe.train.ema}" if recipe.train.ema else "no averaging",
+        storage=storage,
+        anomaly=_anomaly(recipe, metrics, measured),
+        notes=_notes(name),
+        safety=safety.table(measured),
+        terms=TERMS[recipe.data.dataset],
     )
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--measure", action="store_true", help="measure numerical safety first")
-    options = parser.parse_args()
+def _anomaly(recipe, metrics, measured):
+    if "anomaly" not in measured:
+        return ""
+    rows = ["| score | AUROC |", "|---|---:|"]
+    rows += [f"| {score} | {value:.3f} |" for score, value in measured["anomaly"]["auroc"].items()]
+    titles = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
+    own, other = titles[recipe.data.dataset], titles[measured["anomaly"]["other"]]
+    return ANOMALY.format(own=own, other=other, count=metrics["num_images"], table="\n".join(rows))
+
+
+def _notes(name):
+    """The part of a card that is written by hand, with its marks."""
+    path = ROOT / "zoo" / f"{name}.md"
+    text = path.read_text("utf-8") if path.is_file() else ""
+    notes = text.split(NOTES_BEGIN)[1].split(NOTES_END)[0] if NOTES_BEGIN in text else ""
+    return NOTES_BEGIN + notes + NOTES_END
+
+
+def _published(recipe):
+    return "" if recipe.paper.bits_per_dim is None else f"{recipe.paper.bits_per_dim:.2f}"
+
+
+def _time(metrics):
+    return f"{metrics['seconds'] / 60:.0f} min"
+
+
+def zoo_page():
+    """The text of zoo/README.md."""
+    rows = [
+        "| entry | bits/dim | IW | published | weights | trained for | on | AUROC likelihood | complexity |",
+        "|---|---:|---:|---:|---:|---:|---|---:|---:|",
+    ]
     for name in names():
-        if options.measure:
-            measure(name)
-        (ROOT / "zoo" / f"{name}.md").write_text(card(name), "utf-8")
+        recipe, metrics, measured = load(name)
+        auroc = measured.get("anomaly", {}).get("auroc", {})
+        of = [f"{auroc[key]:.3f}" if key in auroc else "" for key in ("likelihood", "input complexity, png")]
+        bits = f"{metrics['bits_per_dim']:.3f} | {metrics['importance_bits_per_dim']:.3f} | {_published(recipe)}"
+        size = f"{metrics['num_parameters']:,} | {_time(metrics)} | {metrics['device']}"
+        rows.append(f"| [{name}]({name}.md) | {bits} | {size} | {of[0]} | {of[1]} |")
+    return ZOO.format(table="\n".join(rows) + "\n")
+
+
+def table():
+    """The rows of all recipes, as Markdown, for README.md."""
+    rows = ["| entry | bits/dim | published | what it is |", "|---|---|---|---|"]
+    trained = names()
+    for path in sorted((ROOT / "zoo").glob("*.toml")):
+        recipe = Recipe.from_toml(path)
+        name, measured = f"`{recipe.name}`", ""
+        if recipe.name in trained:
+            name = f"[{name}](zoo/{recipe.name}.md)"
+            measured = f"**{load(recipe.name)[1]['bits_per_dim']:.3f}**"
+        rows.append(f"| {name} | {measured} | {_published(recipe)} | {recipe.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def pages():
+    """{path: text} of all that this program writes."""
+    readme = ROOT / "README.md"
+    head, rest = readme.read_text("utf-8").split(BEGIN)
+    cards = {ROOT / "zoo" / f"{name}.md": card(name) for name in names()}
+    return {**cards, ROOT / "zoo" / "README.md": zoo_page(), readme: head + BEGIN + table() + END + rest.split(END)[1]}
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text, "utf-8")

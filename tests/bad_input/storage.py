@@ -29,7 +29,7 @@ CASES = {
     "no such name": (lambda w: zoo.load("smal"), store.NotFoundError, "no model 'smal'", "did you mean 'small'"),
     "no name": (lambda w: zoo.load("a/b"), ValueError, "'a/b' cannot name a model", "use letters"),
     "name that is a number": (lambda w: zoo.load(7), ValueError, "7 cannot name a model", "use letters"),
-    "untrained": (lambda w: zoo.load("nice_mnist"), zoo.NotTrainedError, "nice_mnist", "`tfflows train nice_mnist`"),
+    "untrained": (lambda w: zoo.load("nice_svhn"), zoo.NotTrainedError, "nice_svhn", "`tfflows train nice_svhn`"),
     "absent version": (lambda w: zoo.load("small", 7), store.NotFoundError, "small has no version 7", "there is 1"),
     "version in words": (lambda w: zoo.load("small", "1"), TypeError, "version is '1'", "must be an integer"),
     "missing weights": (lambda w: zoo.load("missing"), store.CorruptError, "weights.h5 is missing", "write it again"),

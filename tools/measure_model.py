@@ -1,0 +1,107 @@
+"""Measures what the card of a shipped model tells besides its test bits/dim, and draws its pictures.
+
+python tools/measure_model.py NAME [NAME ...]
+
+For the newest version in saved_models/<name>/ it writes measured.json (numerical safety; for models of MNIST and
+Fashion-MNIST the anomaly scores against the other of the two; for MAF the test log-likelihood in logit space, in
+which its paper counts) and pictures/. tools/model_cards.py then writes the card.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from keras import ops
+
+from tfflows import data, layers, noise, safety, scores, store, zoo
+from tfflows.visualize import sample_images, save_png
+
+matplotlib.use("agg")
+from matplotlib import pyplot as plt
+
+SAVED_MODELS = Path(__file__).resolve().parents[1] / "saved_models"
+OTHER = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
+
+
+def measure(name):
+    """Write measured.json and pictures/ of the newest version of a model."""
+    parent = SAVED_MODELS / name
+    version = store.versions(parent)[-1]
+    flow, recipe = zoo.load(name, version), zoo.recipe(name)
+    test = data.arrays(recipe.data, "test")
+    report = {"version": version, **safety.measure(flow, test)}
+    if recipe.data.dataset in OTHER:
+        report["anomaly"] = anomaly_scores(flow, recipe, test)
+    if recipe.model.family == "maf":
+        report["logit_space_nats"] = logit_space_nats(flow, test)
+    pictures = parent / "pictures"
+    pictures.mkdir(exist_ok=True)
+    learning_curve(json.loads((parent / str(version) / "metrics.json").read_text()), pictures / "learning_curve.png")
+    save_png(pictures / "samples.png", sample_images(flow), flow.num_values)
+    save_png(pictures / "samples_cooler.png", sample_images(flow, temperature=0.7), flow.num_values)
+    save_png(pictures / "interpolation.png", *interpolation(flow, test))
+    (parent / "measured.json").write_text(json.dumps(report, indent=1) + "\n")
+
+
+def anomaly_scores(flow, recipe, test):
+    """AUROC of each score between the test images of the model's data (inliers) and of the other data set."""
+    other = OTHER[recipe.data.dataset]
+    entropy = scores.likelihood(flow, data.arrays(recipe.data, "validation")["image"]).mean()
+    images = test["image"], data.arrays(zoo.recipe(f"nice_{other}").data, "test")["image"]
+    bits = [scores.likelihood(flow, each) for each in images]
+    by = {
+        "likelihood": bits,
+        "typicality": [np.abs(each - entropy) for each in bits],
+        **{
+            f"input complexity, {coder}": [b - scores.code_length(i, coder) for b, i in zip(bits, images, strict=True)]
+            for coder in scores.CODERS
+        },
+    }
+    return {"other": other, "entropy": entropy, "auroc": {key: scores.auroc(*values) for key, values in by.items()}}
+
+
+def logit_space_nats(flow, test):
+    """Mean log-density of the logits of the dequantized test images, without the logit's own log-det."""
+    logit = next(layer for layer in flow.transform.layers if isinstance(layer, layers.Logit))
+    image = test["image"]
+    bits = flow.bits_per_dim(test if flow.num_classes else image)
+    log_dets = []
+    for start in range(0, len(image), 500):
+        x = ops.convert_to_tensor(image[start : start + 500])
+        keys = noise.fold(noise.image_keys(x), ops.cast(0, "uint32"), ops.cast(0, "uint32"))
+        log_dets.append(ops.convert_to_numpy(logit.inverse_and_log_det(flow.dequantizer.dequantize(x, keys)[0])[1]))
+    nats = -bits.astype("float64") * math.prod(flow.event_shape) * math.log(2) - np.concatenate(log_dets)
+    return float(nats.mean())
+
+
+def interpolation(flow, test):
+    """Paths between six pairs of test images: the images for `save_png`, the number of values and of columns."""
+    pairs, labels = test["image"][:12], None if flow.num_classes is None else test["label"][:6]
+    path = flow.interpolate(pairs[:6], pairs[6:], num=9, condition=labels)
+    return path.reshape(-1, *flow.event_shape), flow.num_values, 9
+
+
+def learning_curve(metrics, path):
+    history = metrics["history"]
+    epochs = [row["epoch"] for row in history]
+    figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
+    axes.plot(epochs, [row["bits_per_dim"] for row in history], label="training, mean of the epoch")
+    axes.plot(epochs, [row["val_bits_per_dim"] for row in history], label="validation")
+    axes.plot(metrics["best_epoch"], metrics["bits_per_dim"], "o", label="test, weights kept")
+    best = min(row["val_bits_per_dim"] for row in history)
+    first = sorted(row["val_bits_per_dim"] for row in history)[-max(1, len(history) // 5)]
+    axes.set(xlabel="epoch", ylabel="bits/dim", ylim=(best - 0.1, max(first, best + 0.2)))
+    axes.legend()
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    for model in sys.argv[1:]:
+        measure(model)
+        print(SAVED_MODELS / model / "measured.json")
