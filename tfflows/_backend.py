@@ -153,6 +153,24 @@ def with_gradient(function, gradient):
     return wrapped
 
 
+def adam_update(variable, momentum, velocity, gradient, step, learning_rate, beta_1, beta_2, epsilon):
+    """Adam's update number `step` (from 1) of three `tf.Variable`s, by the one operation that TensorFlow has."""
+    beta_1, beta_2 = (tf.constant(beta, variable.dtype) for beta in (beta_1, beta_2))
+    step = tf.cast(step, variable.dtype)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle,
+        m=momentum.handle,
+        v=velocity.handle,
+        beta1_power=tf.pow(beta_1, step),
+        beta2_power=tf.pow(beta_2, step),
+        lr=tf.cast(learning_rate, variable.dtype),
+        beta1=beta_1,
+        beta2=beta_2,
+        epsilon=tf.constant(epsilon, variable.dtype),
+        grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
+    )
+
+
 def barrier(tensors):
     """The tensors, none of which is used before all of them are there; nothing is merged across it."""
     if keras.backend.backend() == "tensorflow":

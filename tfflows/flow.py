@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfflows import _backend, inputs, noise, prior
+from tfflows import _backend, inputs, noise, optimizers, prior
 from tfflows.layers.dequantize import UniformDequantizer
 
 
@@ -227,6 +227,16 @@ class Flow(keras.Model):
         for extra in self.losses:
             loss = loss + ops.cast(extra, loss.dtype)
         return loss / _backend.num_replicas()
+
+    def compile(self, optimizer="adam", **kwargs):
+        """Keras's `compile`; the names "adam" and "adamw" mean those of `tfflows.optimizers`."""
+        super().compile(optimizers.get(optimizer), **kwargs)
+
+    def compile_from_config(self, config):
+        """As Keras's own, which gives up where `compile` is overridden."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
 
     def adapt(self, data):
         """Data-dependent initialisation (actnorm) from one batch: an array, a dict, or the first batch of a data set.

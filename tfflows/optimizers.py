@@ -1,8 +1,50 @@
-"""The optimizer and the precision that a recipe describes, and flows compiled with them."""
+"""Adam in few operations; the optimizer and the precision that a recipe describes, and flows compiled with them."""
 
 import contextlib
 
 import keras
+
+from tfflows import _backend
+
+
+class _OneOperation:
+    """Keras's update of a weight, on TensorFlow as the one operation that exists for it, where Keras writes about 30.
+
+    A flow has many small weights (Glow twelve in each step): these operations were 40 % of its training step's graph.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        if keras.backend.backend() != "tensorflow" or self.amsgrad:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        index = self._get_variable_index(variable)
+        moments = self._momentums[index].value, self._velocities[index].value
+        constants = self.iterations + 1, learning_rate, self.beta_1, self.beta_2, self.epsilon
+        _backend.adam_update(variable, *moments, gradient, *constants)
+
+
+@keras.saving.register_keras_serializable("tfflows")
+class Adam(_OneOperation, keras.optimizers.Adam):
+    """Keras's Adam, with the same arguments, variables and results, faster to trace and to run on TensorFlow.
+
+    Reference: Kingma and Ba 2015, "Adam: a method for stochastic optimization", arXiv 1412.6980, algorithm 1.
+    """
+
+
+@keras.saving.register_keras_serializable("tfflows")
+class AdamW(_OneOperation, keras.optimizers.AdamW):
+    """Keras's AdamW, in the same way.
+
+    Reference: Loshchilov and Hutter 2019, "Decoupled weight decay regularization", arXiv 1711.05101.
+    """
+
+
+def get(optimizer, **config):
+    """An optimizer by its Keras name; "adam" and "adamw" are those of this module. What is no name stays as it is."""
+    if not isinstance(optimizer, str):
+        return optimizer
+    ours = {"adam": Adam, "adamw": AdamW}.get(optimizer.lower())
+    return ours(**config) if ours else keras.optimizers.get({"class_name": optimizer, "config": config})
 
 
 def make_optimizer(train, steps_per_epoch=None):
@@ -24,8 +66,7 @@ def make_optimizer(train, steps_per_epoch=None):
             warmup_steps=warmup,
         )
     averaging = {"use_ema": True, "ema_momentum": train.ema} if train.ema else {}
-    config = {"learning_rate": rate, "global_clipnorm": train.clip_norm, **averaging}
-    return keras.optimizers.get({"class_name": train.optimizer, "config": config})
+    return get(train.optimizer, learning_rate=rate, global_clipnorm=train.clip_norm, **averaging)
 
 
 def compile_flow(flow, train, steps_per_epoch=None):
