@@ -2,7 +2,7 @@
 
     python benchmarks/glow.py [--torch-python PATH] [--rounds 20]
 
-3 levels of 8 steps, networks of width 128, batch 32, float32. A training step is that of Keras with Adam; that of
+3 levels of 8 steps, networks of width 128, batch 32, float32. A training step is that of Keras with our Adam; that of
 `tfb.Glow` is the gradient alone, which favours it; the networks alone (the floor) are ours, each fed by the one
 before. All sides take turns; normflows does so in a process of its own, that of `--torch-python` (extra `bench`).
 Writes results/glow.json.
@@ -56,7 +56,7 @@ def floor():
     import keras
     from keras import ops
 
-    from tfflows import nets_glow
+    from tfflows import nets_glow, optimizers
 
     class Networks(keras.Model):
         def __init__(self):
@@ -83,7 +83,7 @@ def floor():
             return y_pred
 
     model = Networks()
-    model.compile("adam")
+    model.compile(optimizers.Adam())
     model(IMAGES)
     return {"step": keras_step(model, IMAGES)}
 

@@ -21,7 +21,7 @@ PREPARED = "import json, sys, time\n{}\nstart = time.perf_counter()\n{}\nprint(j
 
 THEIRS = TIMED.format("import keras, tensorflow_probability as tfp; tfp.bijectors.Scale")
 OURS = TIMED.format("import tfflows; tfflows.Flow, tfflows.layers, tfflows.zoo")
-LOAD = PREPARED.format("import tfflows; tfflows.Flow", "tfflows.zoo.load(sys.argv[1], weights=json.loads(sys.argv[2]))")
+LOAD = PREPARED.format("import tfflows; tfflows.Flow", "tfflows.zoo.load(sys.argv[1])")
 FIRST_STEP = PREPARED.format(
     """
 import numpy as np
@@ -42,10 +42,7 @@ def main():
     rounds = parser.parse_args().rounds
     imports = {"keras and tensorflow_probability": lambda: fresh(THEIRS), "tfflows": lambda: fresh(OURS)}
     first = {f"K = {steps}": lambda steps=steps: fresh(FIRST_STEP, steps) for steps in (8, 32)}
-    loads = {
-        "glow_mnist, untrained": lambda: fresh(LOAD, "glow_mnist", "null"),
-        "glow_digits": lambda: fresh(LOAD, "glow_digits", '"trained"'),
-    }
+    loads = {name: lambda name=name: fresh(LOAD, name) for name in ("glow_mnist", "glow_digits")}
     results = {
         "import": take_turns(imports, rounds, warmup=1),
         "zoo.load": take_turns(loads, rounds, warmup=0),

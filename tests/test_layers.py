@@ -92,7 +92,7 @@ CONDITIONAL = {  # on a condition of 3 channels
     "realnvp": (lambda: models.realnvp((4, 4, 1), 17, 3, num_levels=2, num_blocks=1, filters=4), (4, 4, 1)),
     "channel affine": (lambda: layers.ChannelAffine(3), (2, 2, 2)),
     "autoregressive": (autoregressive(condition_size=3), (5,)),
-    "nice": (lambda: models.nice((4, 4, 1), 17, 3, hidden=(8,)), (4, 4, 1)),
+    "nice": (lambda: models.nice((4, 4, 1), 17, 3, hidden=(8,), alpha=0.05), (4, 4, 1)),
     "maf": (lambda: models.maf((2, 2, 1), 17, 3, num_layers=2, hidden=(8,), alpha=0.05), (2, 2, 1)),
     "glow": (
         lambda: models.glow((4, 4, 1), 17, 3, num_levels=2, num_steps=1, width=4, coupling="additive", lu=True),

@@ -57,6 +57,25 @@ def compiled(model, function):
     return lambda *args: jitted([variable.value for variable in model.variables], *args)
 
 
+@contextlib.contextmanager
+def without_constant_folding():
+    """A context in which TensorFlow's graph optimiser does not look for constants to fold.
+
+    In the graph of a training step it finds next to none, in a time that grows faster than the graph: of the first step
+    of 96 flow steps it takes a third (benchmarks/README.md).
+    """
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    options = tf.config.optimizer
+    before = options.get_experimental_options().get("constant_folding", True)
+    options.set_experimental_options({"constant_folding": False})
+    try:
+        yield
+    finally:
+        options.set_experimental_options({"constant_folding": before})
+
+
 def value(x):
     """A NumPy array of x, or None while a graph is traced and x has no value."""
     if keras.backend.backend() == "tensorflow" and not isinstance(x, np.ndarray):
@@ -153,22 +172,27 @@ def with_gradient(function, gradient):
     return wrapped
 
 
-def adam_update(variable, momentum, velocity, gradient, step, learning_rate, beta_1, beta_2, epsilon):
-    """Adam's update number `step` (from 1) of three `tf.Variable`s, by the one operation that TensorFlow has."""
-    beta_1, beta_2 = (tf.constant(beta, variable.dtype) for beta in (beta_1, beta_2))
-    step = tf.cast(step, variable.dtype)
-    tf.raw_ops.ResourceApplyAdam(
-        var=variable.handle,
-        m=momentum.handle,
-        v=velocity.handle,
-        beta1_power=tf.pow(beta_1, step),
-        beta2_power=tf.pow(beta_2, step),
-        lr=tf.cast(learning_rate, variable.dtype),
-        beta1=beta_1,
-        beta2=beta_2,
-        epsilon=tf.constant(epsilon, variable.dtype),
-        grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
-    )
+def adam_constants(step, learning_rate, beta_1, beta_2, epsilon):
+    """What the updates of all weights in step number `step` (from 1) share: the arguments of TensorFlow's operation."""
+    step = tf.cast(step, "float32")
+    numbers = {
+        "beta1_power": tf.pow(beta_1, step),
+        "beta2_power": tf.pow(beta_2, step),
+        "lr": learning_rate,
+        "beta1": beta_1,
+        "beta2": beta_2,
+        "epsilon": epsilon,
+    }
+    return {name: tf.cast(number, "float32") for name, number in numbers.items()}
+
+
+def adam_update(variable, momentum, velocity, gradient, constants):
+    """Adam's update of three `tf.Variable`s, by the one operation that TensorFlow has."""
+    if variable.dtype != tf.float32:
+        constants = {name: tf.cast(number, variable.dtype) for name, number in constants.items()}
+    gradient = tf.cast(tf.convert_to_tensor(gradient), variable.dtype)
+    handles = {"var": variable.handle, "m": momentum.handle, "v": velocity.handle}
+    tf.raw_ops.ResourceApplyAdam(**handles, **constants, grad=gradient)
 
 
 def barrier(tensors):

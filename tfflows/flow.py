@@ -269,7 +269,7 @@ class Flow(keras.Model):
         if getattr(self, "optimizer", None) is not None and not self.optimizer.built:
             # Inside the first trace, creating the optimizer's variables costs a second trace.
             self.optimizer.build(self.trainable_variables)
-        with inputs.one_sentence():
+        with inputs.one_sentence(), _backend.without_constant_folding():
             return super().fit(x, y, validation_data=validation_data, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):

@@ -1,6 +1,7 @@
 """Adam in few operations; the optimizer and the precision that a recipe describes, and flows compiled with them."""
 
 import contextlib
+import types
 
 import keras
 
@@ -13,14 +14,26 @@ class _OneOperation:
     A flow has many small weights (Glow twelve in each step): these operations were 40 % of its training step's graph.
     """
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # What all weights' updates in one step share. A namespace, since Keras would track it in a list or a dict.
+        self._step = types.SimpleNamespace(constants=None)
+
+    def apply(self, grads, trainable_variables=None):
+        self._step.constants = None
+        super().apply(grads, trainable_variables)
+        self._step.constants = None  # a tensor of a graph, else kept for ever
+
     def update_step(self, gradient, variable, learning_rate):
         if keras.backend.backend() != "tensorflow" or self.amsgrad:
             super().update_step(gradient, variable, learning_rate)
             return
+        if self._step.constants is None:
+            numbers = learning_rate, self.beta_1, self.beta_2, self.epsilon
+            self._step.constants = _backend.adam_constants(self.iterations + 1, *numbers)
         index = self._get_variable_index(variable)
         moments = self._momentums[index].value, self._velocities[index].value
-        constants = self.iterations + 1, learning_rate, self.beta_1, self.beta_2, self.epsilon
-        _backend.adam_update(variable, *moments, gradient, *constants)
+        _backend.adam_update(variable, *moments, gradient, self._step.constants)
 
 
 @keras.saving.register_keras_serializable("tfflows")

@@ -36,10 +36,11 @@ def inverse_and_log_det(layers, x, condition=None):
     def gradient(inputs, outputs, cotangents):
         _, given, values = unpack(inputs)
         (z, *_), (d_z, d_log_det, *_) = outputs, cotangents
-        d_given, d_values = [], []
+        d_given, d_values, d_rest = [], [], []
         for layer, held in zip(reversed(layers), reversed(values), strict=True):
-            # Without a barrier every layer's input would be rebuilt at once, or be found to equal the stored one.
-            z, d_z = _backend.barrier([z, d_z])
+            # Without a barrier every layer's input would be rebuilt at once, or be found to equal the stored one. The
+            # gradients of the weights are part of it: what waits for its turn holds activations.
+            z, d_z, *_ = _backend.barrier([z, d_z, *(d for d in d_rest if d is not None)])
             x, *_ = _evaluate(layer, "forward_and_log_det", held, z, given)
 
             def inverse(x, *rest, layer=layer):

@@ -12,6 +12,7 @@ def nice(
     num_couplings: Positive = 4,
     hidden: tuple[Positive, ...] = (1000,) * 5,
     dropout: Rate = 0.0,
+    alpha: float | None = None,
 ):
     """Additive couplings that alternate the odd and the even units, then a diagonal scaling.
 
@@ -20,7 +21,8 @@ def nice(
     The paper has 4 couplings with 5 hidden layers of 1000 rectified units on MNIST and pixels in [0, 1]; its released
     configuration differs for other data (8 couplings on CIFAR-10, a "tile" reordering of MNIST's units): the paper is
     followed, with the first coupling modifying the even units. Pixels are moved to [-1/2, 1/2), a shift by 1/2 that
-    the first layers' biases absorb.
+    the first layers' biases absorb. With `alpha` they go through RealNVP's logit instead: what a unit's one scale has
+    to cover is then alike for the noise of dark, of bright and of uncertain pixels.
 
     Reference: Dinh, Krueger and Bengio 2015, "NICE: non-linear independent components estimation", arXiv 1410.8516,
     sections 3.2, 3.3 and 5.1.
@@ -35,5 +37,6 @@ def nice(
         )
         for index in range(num_couplings)
     ]
-    from_data = [layers.Rescale(num_values), layers.Flatten(), *couplings, layers.DiagonalScale()]
+    rescale = layers.Rescale(num_values) if alpha is None else layers.Logit(num_values, alpha)
+    from_data = [rescale, layers.Flatten(), *couplings, layers.DiagonalScale()]
     return layers.Chain(from_data[::-1])
