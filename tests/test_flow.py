@@ -207,6 +207,25 @@ def test_training_learns_and_saves(tmp_path):
         np.testing.assert_allclose(ops.convert_to_numpy(a), ops.convert_to_numpy(b), atol=1e-6)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's graph optimiser")
+def test_fit_changes_tensorflows_options_for_its_own_time_alone():
+    import tensorflow as tf
+
+    def folding():
+        return tf.config.optimizer.get_experimental_options().get("constant_folding", True)
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            assert not folding()
+            raise KeyboardInterrupt
+
+    flow = small()
+    flow.compile()
+    with pytest.raises(KeyboardInterrupt):
+        flow.fit(IMAGES, verbose=0, callbacks=[Stop()])
+    assert folding()
+
+
 def test_a_float64_model_loads_under_another_policy(tmp_path):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
