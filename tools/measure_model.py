@@ -91,7 +91,7 @@ def learning_curve(metrics, path):
     axes.plot(epochs, [row["bits_per_dim"] for row in history], label="training, mean of the epoch")
     axes.plot(epochs, [row["val_bits_per_dim"] for row in history], label="validation")
     axes.plot(metrics["best_epoch"], metrics["bits_per_dim"], "o", label="test, weights kept")
-    best = min(row["val_bits_per_dim"] for row in history)
+    best = min(min(row["val_bits_per_dim"], row["bits_per_dim"]) for row in history)
     first = sorted(row["val_bits_per_dim"] for row in history)[-max(1, len(history) // 5)]
     axes.set(xlabel="epoch", ylabel="bits/dim", ylim=(best - 0.1, max(first, best + 0.2)))
     axes.legend()
