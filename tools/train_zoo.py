@@ -96,4 +96,5 @@ if __name__ == "__main__":
         write_arrays(**options)
     else:
         left = train(**options)
-        print(f"to do: {', '.join(left)}: run it again" if left else "all are trained")
+        to_do = ", ".join(f"{name} ({PLAN[name][0]} min)" for name in left)
+        print(f"to do, as planned: {to_do}: run it again" if left else "all are trained")
