@@ -56,7 +56,8 @@ def floor():
     import keras
     from keras import ops
 
-    from tfflows import nets_glow, optimizers
+    from tfflows import nets
+    from tfflows.flow import optimizers
 
     class Networks(keras.Model):
         def __init__(self):
@@ -64,8 +65,8 @@ def floor():
             self.levels, channels = [], SHAPE[2]
             for level in range(LEVELS):
                 channels *= 4
-                nets = [nets_glow.GlowConvNet(WIDTH, channels) for _ in range(STEPS)]
-                self.levels.append([*nets, nets_glow.ZeroConv2D(channels)] if level < LEVELS - 1 else nets)
+                nets = [nets.GlowConvNet(WIDTH, channels) for _ in range(STEPS)]
+                self.levels.append([*nets, nets.ZeroConv2D(channels)] if level < LEVELS - 1 else nets)
                 channels //= 2
 
         def call(self, x, training=False):

@@ -16,6 +16,8 @@ import subprocess
 import sys
 import time
 
+from tfflows import nets
+
 SIZE, BATCH, LAYERS, HIDDEN = 784, 64, 5, (1024, 1024)
 SIDES = ("tfflows", "tfp", "nflows", "zuko")
 
@@ -48,7 +50,7 @@ def tfflows(degrees):
 
     parts = []
     for seed in range(LAYERS):
-        made = layers.MADE(HIDDEN, degrees=degrees, seed=seed)
+        made = nets.MADE(HIDDEN, degrees=degrees, seed=seed)
         parts += [layers.Autoregressive(made), layers.Permute("reverse")]
     flow = layers.Chain(parts)
     flow.build((None, SIZE))

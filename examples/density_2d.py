@@ -18,6 +18,8 @@ from tfflows import Flow, layers, nets
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+from tfflows import transformers
+
 EXTENT = 5.0  # the plane that is integrated over: [-5, 5]^2
 
 
@@ -40,29 +42,29 @@ def glow():
     for index in range(8):
         yield layers.ActNorm()
         yield layers.Conv1x1(seed=index)
-        yield layers.Coupling(mlp(), transformer=layers.Affine("sigmoid"))
+        yield layers.Coupling(mlp(), transformer=transformers.Affine("sigmoid"))
 
 
 def maf():
     for index in range(6):
         yield layers.Permute("reverse")
-        yield layers.Autoregressive(layers.MADE((64, 64), activation="tanh", seed=index))
+        yield layers.Autoregressive(nets.MADE((64, 64), activation="tanh", seed=index))
 
 
 def maf_mog():
-    yield layers.Autoregressive(layers.MADE((64, 64), activation="tanh"), layers.MixtureOfGaussians(5))
+    yield layers.Autoregressive(nets.MADE((64, 64), activation="tanh"), transformers.MixtureOfGaussians(5))
     yield from maf()
 
 
 def iaf():  # density and training take a pass of the network for each dimension, sampling takes one in all
     for index in range(6):
         yield layers.Permute("reverse")
-        yield layers.Invert(layers.Autoregressive(layers.MADE((64, 64), activation="tanh", seed=index)))
+        yield layers.Invert(layers.Autoregressive(nets.MADE((64, 64), activation="tanh", seed=index)))
 
 
 def spline():
     for index in range(4):
-        yield layers.Coupling(mlp(), flip=index % 2 == 1, transformer=layers.Spline())
+        yield layers.Coupling(mlp(), flip=index % 2 == 1, transformer=transformers.Spline())
 
 
 def planar():

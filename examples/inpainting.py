@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 
 from tfflows import Flow, layers, nets
-from tfflows.datasets.digits import load_digits
+from tfflows.data.digits import load_digits
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -17,7 +17,7 @@ import numpy as np
 from keras import ops
 
 from tfflows import Flow, layers, nets
-from tfflows.datasets.digits import load_digits
+from tfflows.data.digits import load_digits
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

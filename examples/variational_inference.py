@@ -21,6 +21,8 @@ from tfflows import Flow, layers, nets
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+from tfflows import transformers
+
 TIMES = np.linspace(0.2, 4.0, 8).astype("float32")
 NOISE = 0.1
 EXTENT = 4.0  # the plane that is integrated over: [-4, 4]^2
@@ -45,7 +47,9 @@ def gaussian():
 
 
 def spline():
-    couplings = [layers.Coupling(nets.MLP((32, 32)), flip=i % 2 == 1, transformer=layers.Spline()) for i in range(4)]
+    couplings = [
+        layers.Coupling(nets.MLP((32, 32)), flip=i % 2 == 1, transformer=transformers.Spline()) for i in range(4)
+    ]
     return layers.Chain([*couplings, layers.ChannelAffine()])
 
 

@@ -61,16 +61,16 @@ def tiny_recipe(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(home, tiny_recipe) -> Path:
     """The folder of version 1 of `tiny`, trained without interruption."""
-    from tfflows.recipe import Recipe
-    from tfflows.train import fit
+    from tfflows.training import Run, train
+    from tfflows.zoo.recipe import Recipe
 
-    return fit(Recipe.from_toml(tiny_recipe), seed=3, limit=LIMIT)
+    return train(Run(Recipe.from_toml(tiny_recipe), seed=3, limit=LIMIT))
 
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory) -> Path:
     """The path of an archive of version 3 of `tiny`, with random bytes for weights."""
-    from tfflows import archive, store
+    from tfflows.zoo import archive, store
 
     def write(artefact):
         (artefact / "variables").mkdir()

@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from tfflows import Flow, models
-from tfflows.datasets.digits import load_digits
+from tfflows.data.digits import load_digits
 
 TRAINED = Path(__file__).parent / "jax_trained"  # by tools/train_on_jax.py
 IMAGES = load_digits("test")["image"][:16]

@@ -20,9 +20,11 @@ import pytest
 from bad_input import command_line, python_api, recipes, server, storage
 from conftest import limited_files
 
-from tfflows import Flow, models, store, zoo
-from tfflows.cli import SERVING_MODULES, main
-from tfflows.recipe import Recipe
+from tfflows import Flow, models, zoo
+from tfflows.cli import main
+from tfflows.cli.commands import SERVING_MODULES
+from tfflows.zoo import store
+from tfflows.zoo.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = """

@@ -1,4 +1,4 @@
-"""The layers of the code: a module imports from its own level or from below, never from above."""
+"""The structure of the code: a folder imports from itself or from below, never from above; files are short."""
 
 import ast
 import subprocess
@@ -9,57 +9,43 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# the longest prefix counts
-LEVELS = {
-    "tfflows": 5,  # what users import by name
-    "tfflows._disk": 0,
-    "tfflows._folders": 0,
-    "tfflows.recipe": 0,
-    "tfflows.layers.masks": 0,
-    "tfflows._backend": 1,
-    "tfflows.noise": 1,
-    "tfflows.optimizers": 1,
-    "tfflows.inputs": 1,
-    "tfflows.nets": 1,
-    "tfflows.nets_glow": 1,
-    "tfflows.layers": 1,
-    "tfflows.prior": 1,
-    "tfflows.distribution": 2,
-    "tfflows.check": 2,
-    "tfflows.flow": 2,
-    "tfflows.models": 3,
-    "tfflows.datasets": 4,
-    "tfflows.data": 4,
-    "tfflows.store": 4,
-    "tfflows.archive": 4,
-    "tfflows.download": 4,
-    "tfflows.cache": 4,
-    "tfflows.warmup": 4,
-    "tfflows.export": 4,
-    "tfflows.visualize": 4,
-    "tfflows.devices": 4,
-    "tfflows.evaluate": 5,
-    "tfflows.safety": 5,
-    "tfflows.scores": 5,
-    "tfflows.serving": 5,
-    "tfflows.callbacks": 5,
-    "tfflows.zoo": 5,
-    "tfflows.train": 5,
-    "tfflows.cli": 6,
-    "tfflows.__main__": 6,
-}
-# what a module must do without, besides everything above its level
+# From the bottom: a folder (or a module beside the folders) imports those before it, and itself.
+ORDER = (
+    "tfflows.errors",
+    "tfflows._types",
+    "tfflows._backend",
+    "tfflows.transformers",
+    "tfflows.nets",
+    "tfflows.layers",
+    "tfflows.dequantizers",
+    "tfflows.flow",
+    "tfflows.models",
+    "tfflows.zoo",
+    "tfflows.data",
+    "tfflows.evaluation",
+    "tfflows.export",
+    "tfflows.training",
+    "tfflows.serving",
+    "tfflows.cli",
+    "tfflows.__main__",
+)
+# what a module must do without, besides everything above it
 BANNED = {
-    "tfflows.zoo": {"tfflows.train", "tfflows.data", "tfflows.datasets", "tensorflow_datasets"},
-    "tfflows.layers": {"pathlib", "os", "tensorflow"},
+    "tfflows.layers": {"tfflows.nets", "pathlib", "os", "tensorflow"},
     "tfflows.models": {"pathlib", "os", "tensorflow"},
-    "tfflows.flow": {"pathlib", "os", "tensorflow"},
+    "tfflows.flow.flow": {"pathlib", "os", "tensorflow"},
+    "tfflows.zoo": {"tensorflow_datasets"},
+    "tfflows.zoo.builder": {"tfflows.zoo.store", "tfflows.zoo.folders"},
 }
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((ROOT / "tfflows").rglob("*.py"))
     if path.parent.name != "templates"  # programs for users of a server, no part of the package
 }
+
+
+# imports TensorFlow where Keras runs on it; read by tfds alone
+ALONE_ON_TENSORFLOW = {"tfflows._backend", "tfflows._backend.autodiff", "tfflows.data.tfds_digits"}
 
 
 def imports(path, top_only=False):
@@ -79,29 +65,59 @@ def within(module, package):
     return module == package or module.startswith(package + ".")
 
 
-def level(module):
-    prefixes = [known for known in LEVELS if known != "tfflows" and within(module, known)]
+def folder(module):
+    """The entry of ORDER that a module belongs to; None for the package itself."""
     if module == "tfflows":
-        return LEVELS["tfflows"]
-    assert prefixes, f"{module} has no level: give it one in LEVELS"
-    return LEVELS[max(prefixes, key=len)]
+        return None
+    found = [name for name in ORDER if within(module, name)]
+    assert found, f"{module} has no place: give it one in ORDER"
+    return found[0]
+
+
+def faults(module, imported):
+    """The sentences that say which of `imported` a module must not import."""
+    for name in imported:
+        if within(name, "tfflows") and module != "tfflows":
+            if name == "tfflows":
+                yield f"{module} imports the package itself"
+            elif ORDER.index(folder(name)) > ORDER.index(folder(module)):
+                yield f"{module} imports {name}, which lies above it"
+        for package, banned in BANNED.items():
+            if within(module, package) and any(within(name, each) for each in banned):
+                yield f"{module} imports {name}"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_go_down_only(module):
-    for imported in imports(MODULES[module]):
-        if within(imported, "tfflows"):
-            assert level(imported) <= level(module), f"{module} imports {imported}, which lies above it"
-        for package, banned in BANNED.items():
-            if within(module, package):
-                assert not any(within(imported, name) for name in banned), f"{module} imports {imported}"
+    assert list(faults(module, imports(MODULES[module]))) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("tfflows.layers.coupling", "tfflows.flow.flow"),
+        ("tfflows.layers.coupling", "tfflows.nets"),
+        ("tfflows.zoo", "tfflows.data.pipeline"),
+    ],
+)
+def test_the_check_of_imports_finds_a_planted_fault(module, imported):
+    assert list(faults(module, [imported]))
+
+
+def test_the_package_has_few_rooms_and_short_files():
+    entries = {path.name for path in (ROOT / "tfflows").iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert len(entries - {"__init__.py", "__main__.py", "__pycache__"}) <= 16
+    assert [module for module, path in MODULES.items() if len(path.read_text("utf-8").splitlines()) > 300] == []
 
 
 def test_recipes_need_the_standard_library_alone():
-    assert {name.split(".")[0] for name in imports(MODULES["tfflows.recipe"])} <= sys.stdlib_module_names
+    assert {name.split(".")[0] for name in imports(MODULES["tfflows.zoo.recipe"])} <= {
+        *sys.stdlib_module_names,
+        "tfflows",
+    }
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - {"tfflows.datasets.tfds_digits", "tfflows._backend"}))
+@pytest.mark.parametrize("module", sorted(set(MODULES) - ALONE_ON_TENSORFLOW))
 def test_tensorflow_is_imported_where_it_is_needed(module):
     """Else a JAX host without TensorFlow could not import tfflows. (_backend asks Keras first.)"""
     top = {name.split(".")[0] for name in imports(MODULES[module], top_only=True)}
@@ -112,7 +128,7 @@ def test_importing_tfflows_brings_neither_tfds_nor_the_command_line():
     """Runs in a process of its own, for what a fresh interpreter loads."""
     code = "import sys, tfflows; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert not set(loaded.stdout.split()) & {"tensorflow_datasets", "tfflows.cli", "tfflows.train", "sklearn"}
+    assert not set(loaded.stdout.split()) & {"tensorflow_datasets", "tfflows.cli", "tfflows.training"}
 
 
 def test_nothing_that_is_read_can_run_code():

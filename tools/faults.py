@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tfflows import store
+from tfflows.zoo import store
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = """
@@ -30,7 +30,7 @@ arguments = { num_couplings = 2, hidden = [16] }
 """
 WRITER = """
 import os, pathlib, sys
-from tfflows import store
+from tfflows.zoo import store
 
 def write(folder):
     for name in "abcd":

@@ -16,8 +16,11 @@ import matplotlib
 import numpy as np
 from keras import ops
 
-from tfflows import data, layers, noise, safety, scores, store, zoo
-from tfflows.visualize import sample_images, save_png
+from tfflows import data, layers, zoo
+from tfflows._backend import noise
+from tfflows.evaluation import robustness, scores
+from tfflows.evaluation.images import sample_images, save_png
+from tfflows.zoo import store
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
@@ -32,7 +35,7 @@ def measure(name):
     version = store.versions(parent)[-1]
     flow, recipe = zoo.load(name, version), zoo.recipe(name)
     test = data.arrays(recipe.data, "test")
-    report = {"version": version, **safety.measure(flow, test)}
+    report = {"version": version, **robustness.measure(flow, test)}
     if recipe.data.dataset in OTHER:
         report["anomaly"] = anomaly_scores(flow, recipe, test)
     if recipe.model.family == "maf":

@@ -10,8 +10,9 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-from tfflows import safety, store
-from tfflows.recipe import Recipe
+from tfflows.evaluation import robustness
+from tfflows.zoo import store
+from tfflows.zoo.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
@@ -132,7 +133,7 @@ def card(name):
         storage=storage,
         anomaly=_anomaly(recipe, metrics, measured),
         notes=_notes(name),
-        safety=safety.table(measured),
+        safety=robustness.table(measured),
         terms=TERMS[recipe.data.dataset],
     )
 

@@ -14,7 +14,8 @@ import keras
 import numpy as np
 
 import tfflows
-from tfflows import layers, models, nets, optimizers, zoo
+from tfflows import layers, models, nets, zoo
+from tfflows.flow import optimizers
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "reference"
 
@@ -59,7 +60,7 @@ def small_flows():
         "vectors": tfflows.Flow(
             chain(
                 layers.Coupling(nets.MLP((8,)), transformer="spline", mask="odd_even"),
-                layers.Invert(layers.Autoregressive(layers.MADE((8,)))),
+                layers.Invert(layers.Autoregressive(nets.MADE((8,)))),
                 layers.Permute("reverse"),
                 layers.Planar(),
                 layers.Continuous(nets.MLP((8,), activation="tanh"), num_steps=4),
@@ -75,7 +76,7 @@ def small_flows():
 def write_saved():
     values, random = {}, np.random.RandomState(0)
     for name, flow in small_flows().items():
-        for weight in flow.transform.weights + flow.prior.weights:
+        for weight in flow.transform.weights + flow.base.weights:
             if "float" in weight.dtype:
                 weight.assign(0.2 * random.standard_normal(weight.shape))
         flow.adapted.assign(1)

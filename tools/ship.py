@@ -17,10 +17,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tfflows import data, store, zoo
-from tfflows.evaluate import evaluate
-from tfflows.recipe import Recipe
-from tfflows.visualize import sample_images, save_png
+from tfflows import data, zoo
+from tfflows.evaluation import evaluate
+from tfflows.evaluation.images import sample_images, save_png
+from tfflows.zoo import store
+from tfflows.zoo.recipe import Recipe
 
 SAVED_MODELS = Path(__file__).resolve().parents[1] / "saved_models"
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tfflows import Flow, models
-from tfflows.datasets.digits import load_digits
+from tfflows.data.digits import load_digits
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "jax_trained"
 FLOWS = {

@@ -19,9 +19,11 @@ from pathlib import Path
 import numpy as np
 from ship import ship
 
-from tfflows import data, store, zoo
-from tfflows.recipe import FrozenDict
-from tfflows.train import fit
+from tfflows import data, zoo
+from tfflows.training import Run
+from tfflows.training import train as train_run
+from tfflows.zoo import store
+from tfflows.zoo.recipe import FrozenDict
 
 CONV = {"batch_size": 128, "learning_rate": 2e-3}
 MLP = {"batch_size": 200, "learning_rate": 1e-3}
@@ -68,7 +70,7 @@ def train(folder, runs, minutes, only=None, epochs=None, limit=None):
         if epochs:
             recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, epochs=epochs))
         path, rest = folder / f"{recipe.data.dataset}.npz", (end - time.monotonic()) / 60
-        trained = fit(recipe, path=str(path), output=runs, resume=True, minutes=rest, limit=limit)
+        trained = train_run(Run(recipe, path=path, limit=limit), output=runs, resume=True, minutes=rest)
         if trained is None:
             break
         ship(trained, runs / "small", path=str(path))

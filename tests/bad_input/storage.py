@@ -5,8 +5,10 @@ from pathlib import Path
 from conftest import limited_files
 from filelock import FileLock
 
-from tfflows import store, zoo
-from tfflows.recipe import Recipe
+from tfflows import zoo
+from tfflows.errors import CorruptError, ExistsError, NotFoundError, NotTrainedError, StoreError
+from tfflows.zoo import store
+from tfflows.zoo.recipe import Recipe
 
 
 def write(folder):
@@ -19,27 +21,27 @@ def publish_on_a_full_disk(parent):
 
 
 def train_while_another_trains(w):
-    from tfflows.train import fit
+    from tfflows.training import Run, train
 
     with FileLock(w.home / "small" / ".training.lock"):
-        fit(Recipe.from_toml(w.home / "small" / "1" / "recipe.toml"))
+        train(Run(Recipe.from_toml(w.home / "small" / "1" / "recipe.toml")))
 
 
 CASES = {
-    "no such name": (lambda w: zoo.load("smal"), store.NotFoundError, "no model 'smal'", "did you mean 'small'"),
+    "no such name": (lambda w: zoo.load("smal"), NotFoundError, "no model 'smal'", "did you mean 'small'"),
     "no name": (lambda w: zoo.load("a/b"), ValueError, "'a/b' cannot name a model", "use letters"),
     "name that is a number": (lambda w: zoo.load(7), ValueError, "7 cannot name a model", "use letters"),
-    "untrained": (lambda w: zoo.load("nice_svhn"), zoo.NotTrainedError, "nice_svhn", "`tfflows train nice_svhn`"),
-    "absent version": (lambda w: zoo.load("small", 7), store.NotFoundError, "small has no version 7", "there is 1"),
+    "untrained": (lambda w: zoo.load("nice_svhn"), NotTrainedError, "nice_svhn", "`tfflows train nice_svhn`"),
+    "absent version": (lambda w: zoo.load("small", 7), NotFoundError, "small has no version 7", "there is 1"),
     "version in words": (lambda w: zoo.load("small", "1"), TypeError, "version is '1'", "must be an integer"),
-    "missing weights": (lambda w: zoo.load("missing"), store.CorruptError, "weights.h5 is missing", "write it again"),
-    "truncated weights": (lambda w: zoo.load("truncated"), store.CorruptError, "weights.h5 is not", "write it again"),
-    "altered weights": (lambda w: zoo.load("altered"), store.CorruptError, "sha256 differs", "write it again"),
-    "damaged manifest": (lambda w: zoo.load("half_listed"), store.CorruptError, "manifest.json", "write it again"),
-    "damaged metrics": (lambda w: zoo.metrics("altered"), store.CorruptError, "metrics.json", "write it again"),
+    "missing weights": (lambda w: zoo.load("missing"), CorruptError, "weights.h5 is missing", "write it again"),
+    "truncated weights": (lambda w: zoo.load("truncated"), CorruptError, "weights.h5 is not", "write it again"),
+    "altered weights": (lambda w: zoo.load("altered"), CorruptError, "sha256 differs", "write it again"),
+    "damaged manifest": (lambda w: zoo.load("half_listed"), CorruptError, "manifest.json", "write it again"),
+    "damaged metrics": (lambda w: zoo.metrics("altered"), CorruptError, "metrics.json", "write it again"),
     "version that exists": (
         lambda w: store.publish(w.home / "small", write, 1),
-        store.ExistsError,
+        ExistsError,
         "small/1 exists",
         "delete it or choose another folder",
     ),
@@ -51,7 +53,7 @@ CASES = {
     ),
     "two trainings at once": (
         train_while_another_trains,
-        store.StoreError,
+        StoreError,
         "another process is training",
         "wait until it ends",
     ),

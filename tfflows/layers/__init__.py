@@ -1,28 +1,22 @@
 """Flow layers: invertible maps with log-determinants. `base.py` states their contract."""
 
 from tfflows.layers.actnorm import ActNorm
-from tfflows.layers.autoregressive import MADE, Autoregressive
+from tfflows.layers.autoregressive import Autoregressive
 from tfflows.layers.base import BijectorLayer, FlowLayer
 from tfflows.layers.batchnorm import BatchNorm
 from tfflows.layers.compose import Chain, Multiscale
 from tfflows.layers.continuous import Continuous
 from tfflows.layers.conv1x1 import Conv1x1
 from tfflows.layers.coupling import Coupling
-from tfflows.layers.dequantize import UniformDequantizer, VariationalDequantizer
 from tfflows.layers.invert import Invert
-from tfflows.layers.mixture import MixtureOfGaussians
 from tfflows.layers.permute import Permute
 from tfflows.layers.planar import Planar
 from tfflows.layers.rescale import Logit, Rescale
 from tfflows.layers.scale import ChannelAffine, DiagonalScale
 from tfflows.layers.squeeze import Flatten, Squeeze
-from tfflows.layers.transformers import Additive, Affine, Spline, Transformer
 
 __all__ = [
-    "MADE",
     "ActNorm",
-    "Additive",
-    "Affine",
     "Autoregressive",
     "BatchNorm",
     "BijectorLayer",
@@ -36,14 +30,9 @@ __all__ = [
     "FlowLayer",
     "Invert",
     "Logit",
-    "MixtureOfGaussians",
     "Multiscale",
     "Permute",
     "Planar",
     "Rescale",
-    "Spline",
     "Squeeze",
-    "Transformer",
-    "UniformDequantizer",
-    "VariationalDequantizer",
 ]

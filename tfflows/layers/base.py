@@ -6,7 +6,7 @@ Direction, as in TFP: forward z -> x is sampling, inverse x -> z is density.
 import keras
 from keras import ops
 
-from tfflows._backend import flow_dtype, fresh
+from tfflows._backend import flow_dtype, uncached
 
 
 class FlowLayer(keras.layers.Layer):
@@ -66,12 +66,12 @@ class BijectorLayer(FlowLayer):
         raise NotImplementedError(f"{type(self).__name__} does not implement bijector")
 
     def forward_and_log_det(self, z, condition=None, training=False):
-        bijector, z = self.bijector(), fresh(z)
+        bijector, z = self.bijector(), uncached(z)
         x = bijector.forward(z)
         return x, per_example(bijector.forward_log_det_jacobian(z, event_ndims=len(z.shape) - 1), z)
 
     def inverse_and_log_det(self, x, condition=None, training=False):
-        bijector, x = self.bijector(), fresh(x)
+        bijector, x = self.bijector(), uncached(x)
         z = bijector.inverse(x)
         return z, per_example(bijector.inverse_log_det_jacobian(x, event_ndims=len(x.shape) - 1), x)
 

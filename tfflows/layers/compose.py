@@ -6,6 +6,7 @@ import math
 import keras
 from keras import ops
 
+from tfflows.errors import InputError
 from tfflows.layers import recompute as recomputation
 from tfflows.layers.base import FlowLayer
 
@@ -18,9 +19,9 @@ class _Composite(FlowLayer):
         self.layers = list(layers)
         for layer in self.layers:
             if not isinstance(layer, FlowLayer):
-                raise ValueError(f"{type(self).__name__} takes a list of flow layers and got {layer!r}.")
+                raise InputError(f"{type(self).__name__} takes a list of flow layers and got {layer!r}.")
         if not self.layers:
-            raise ValueError(f"{type(self).__name__} got an empty list: give it at least one flow layer.")
+            raise InputError(f"{type(self).__name__} got an empty list: give it at least one flow layer.")
 
     @property
     def data_dependent(self):
@@ -58,7 +59,7 @@ class Chain(_Composite):
     def __init__(self, layers, recompute=None, **kwargs):
         super().__init__(layers, **kwargs)
         if recompute not in (None, "inverse"):
-            raise ValueError(f"Chain got recompute={recompute!r}: use None or 'inverse'.")
+            raise InputError(f"Chain got recompute={recompute!r}: use None or 'inverse'.")
         self.recompute = recompute
 
     def build(self, input_shape):
@@ -125,7 +126,7 @@ class Multiscale(_Composite):
             self._shapes.append(shape)
             if len(self._shapes) < len(self.layers):
                 if shape[-1] % 2:
-                    raise ValueError(
+                    raise InputError(
                         f"Multiscale factors out half of the channels and level {len(self._shapes)} from the data "
                         f"gives {shape[-1]}: squeeze in that level, or use fewer levels."
                     )

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from tfflows._backend import tfb, tfp
+from tfflows.errors import InputError
 from tfflows.layers.base import BijectorLayer
 
 
@@ -33,12 +34,12 @@ class Continuous(BijectorLayer):
     def __init__(self, velocity, num_steps=8, **kwargs):
         super().__init__(**kwargs)
         if num_steps < 1:
-            raise ValueError(f"Continuous got num_steps={num_steps}: it takes at least 1.")
+            raise InputError(f"Continuous got num_steps={num_steps}: it takes at least 1.")
         self.velocity, self.num_steps = velocity, num_steps
 
     def build(self, input_shape):
         if len(input_shape) != 2:
-            raise ValueError(f"Continuous takes x [B, n] and got shape {tuple(input_shape)}: put Flatten before it.")
+            raise InputError(f"Continuous takes x [B, n] and got shape {tuple(input_shape)}: put Flatten before it.")
         if not self.velocity.built:
             self.velocity.outputs = input_shape[-1]
             self.velocity.build((None, input_shape[-1] + 1))

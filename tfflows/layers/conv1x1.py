@@ -7,7 +7,7 @@ import numpy as np
 import scipy.linalg
 from keras import ops
 
-from tfflows._backend import with_gradient
+from tfflows._backend.autodiff import custom_gradient
 from tfflows.layers.base import FlowLayer, per_example
 
 
@@ -100,7 +100,7 @@ def _log_abs_det_by_qr(matrix):
 
 
 # XLA has no decomposition but QR, whose derivative takes many operations where this one's is the inverse.
-_log_abs_det = with_gradient(
+_log_abs_det = custom_gradient(
     _log_abs_det_by_qr, lambda inputs, _, slopes: (slopes[0] * ops.transpose(ops.inv(*inputs)),)
 )
 

@@ -4,7 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfflows.layers import masks, transformers
+from tfflows import transformers
+from tfflows.errors import InputError
+from tfflows.layers import masks
 from tfflows.layers.base import FlowLayer, sum_event
 
 MASKS = ("halves", "odd_even", "checkerboard")
@@ -32,7 +34,7 @@ class Coupling(FlowLayer):
     def __init__(self, conditioner, mask="halves", flip=False, transformer="affine", condition_size=0, **kwargs):
         super().__init__(**kwargs)
         if mask not in MASKS:
-            raise ValueError(f"Coupling got mask={mask!r}: use one of {', '.join(map(repr, MASKS))}.")
+            raise InputError(f"Coupling got mask={mask!r}: use one of {', '.join(map(repr, MASKS))}.")
         self.conditioner, self.mask, self.flip = conditioner, mask, flip
         self.transformer = transformers.get(transformer)
         self.condition_size = condition_size
@@ -52,7 +54,7 @@ class Coupling(FlowLayer):
             self._passed, self._transformed = np.flatnonzero(mask), np.flatnonzero(~mask)
             passed, transformed = len(self._passed), len(self._transformed)
         if not passed or not transformed:
-            raise ValueError(f"Coupling with mask {self.mask!r} cannot divide {channels} channel: it needs at least 2.")
+            raise InputError(f"Coupling with mask {self.mask!r} cannot divide {channels} channel: it needs at least 2.")
         outputs = self.transformer.num_parameters * transformed
         if getattr(self.conditioner, "outputs", outputs) is None:
             self.conditioner.outputs = outputs
@@ -61,7 +63,7 @@ class Coupling(FlowLayer):
             self.conditioner.build(conditioner_shape)
         width = self.conditioner.compute_output_shape(conditioner_shape)[-1]
         if width != outputs:
-            raise ValueError(
+            raise InputError(
                 f"The conditioner of this coupling returns {width} channels: {outputs} are needed, "
                 f"{self.transformer.num_parameters} for each of the {transformed} channels transformed."
             )
@@ -134,7 +136,7 @@ class Coupling(FlowLayer):
 def spread(condition, x):
     """A condition [B, N] repeated over the pixels of x [B, H, W, C]: [B, H, W, N]; [B, H, W, N] stays as it is."""
     if condition is None:
-        raise ValueError("This flow is conditional and got no condition: pass `condition`, [B, N].")
+        raise InputError("This flow is conditional and got no condition: pass `condition`, [B, N].")
     condition = ops.cast(condition, x.dtype)
     if len(condition.shape) == len(x.shape):
         return condition

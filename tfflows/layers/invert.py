@@ -2,6 +2,7 @@
 
 import keras
 
+from tfflows.errors import InputError
 from tfflows.layers.base import FlowLayer
 
 
@@ -22,12 +23,12 @@ class Invert(FlowLayer):
     def build(self, input_shape):
         shape = tuple(input_shape[1:])
         if self.layer.latent_shape(shape) != shape:
-            raise ValueError(
+            raise InputError(
                 f"Invert takes a layer that keeps the shape, and {type(self.layer).__name__} maps {shape} to "
                 f"{self.layer.latent_shape(shape)}: invert the layers around it instead."
             )
         if self.layer.data_dependent or not self.layer.invertible_in_training:
-            raise ValueError(
+            raise InputError(
                 f"Invert cannot turn {type(self.layer).__name__} round: a layer that learns from the data reaching it "
                 "(ActNorm, BatchNorm) is fitted in the density direction alone; put it outside of Invert."
             )

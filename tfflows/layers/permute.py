@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from tfflows._backend import tfb
+from tfflows.errors import InputError
 from tfflows.layers.base import BijectorLayer
 
 
@@ -20,7 +21,7 @@ class Permute(BijectorLayer):
     def __init__(self, permutation="reverse", **kwargs):
         super().__init__(**kwargs)
         if permutation != "reverse" and not isinstance(permutation, int):
-            raise ValueError(f"Permute got permutation={permutation!r}: use 'reverse' or an integer seed.")
+            raise InputError(f"Permute got permutation={permutation!r}: use 'reverse' or an integer seed.")
         self.permutation = permutation
 
     def build(self, input_shape):

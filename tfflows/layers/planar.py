@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfflows.errors import InputError
 from tfflows.layers.base import FlowLayer
 
 HALVINGS = 40  # of a bracket of width 2 |c|: what is left is squared by the Newton step that follows
@@ -29,7 +30,7 @@ class Planar(FlowLayer):
 
     def build(self, input_shape):
         if len(input_shape) != 2:
-            raise ValueError(f"Planar takes x [B, n] and got shape {tuple(input_shape)}: put Flatten before it.")
+            raise InputError(f"Planar takes x [B, n] and got shape {tuple(input_shape)}: put Flatten before it.")
         shape = (input_shape[-1],)
         # Away from 0, where the direction of w is undefined.
         self.w = self.add_weight(shape=shape, initializer=keras.initializers.RandomNormal(0, 1), name="w")

@@ -2,7 +2,7 @@
 
 import keras
 
-from tfflows import _backend
+from tfflows._backend import autodiff
 
 
 def inverse_and_log_det(layers, x, condition=None):
@@ -40,7 +40,7 @@ def inverse_and_log_det(layers, x, condition=None):
         for layer, held in zip(reversed(layers), reversed(values), strict=True):
             # Without a barrier every layer's input would be rebuilt at once, or be found to equal the stored one. The
             # gradients of the weights are part of it: what waits for its turn holds activations.
-            z, d_z, *_ = _backend.barrier([z, d_z, *(d for d in d_rest if d is not None)])
+            z, d_z, *_ = autodiff.optimization_barrier([z, d_z, *(d for d in d_rest if d is not None)])
             x, *_ = _evaluate(layer, "forward_and_log_det", held, z, given)
 
             def inverse(x, *rest, layer=layer):
@@ -48,7 +48,7 @@ def inverse_and_log_det(layers, x, condition=None):
                 return _evaluate(layer, "inverse_and_log_det", held, x, given)[:2]
 
             leaves = [x, *([] if given is None else [given]), *held]
-            d_z, *d_rest = _backend.pull_back(inverse, leaves, (d_z, d_log_det))
+            d_z, *d_rest = autodiff.vjp(inverse, leaves, (d_z, d_log_det))
             if given is not None:
                 d_given.append(d_rest.pop(0))
             d_values = [*d_rest, *d_values]
@@ -59,7 +59,7 @@ def inverse_and_log_det(layers, x, condition=None):
         return d_z, *d_given, *d_values
 
     inputs = [x, *([] if condition is None else [condition]), *weights]
-    z, total, *states = _backend.with_gradient(run, gradient)(*inputs)
+    z, total, *states = autodiff.custom_gradient(run, gradient)(*inputs)
     for layer in layers:
         for variable in layer.non_trainable_variables:
             variable.assign(states.pop(0))

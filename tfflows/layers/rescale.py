@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from tfflows._backend import tfb
+from tfflows.errors import InputError
 from tfflows.layers.base import BijectorLayer
 
 
@@ -44,7 +45,7 @@ class Logit(BijectorLayer):
     def __init__(self, num_values=256, alpha=0.05, **kwargs):
         super().__init__(**kwargs)
         if not 0 < alpha < 0.5:
-            raise ValueError(f"Logit got alpha={alpha}: it must lie between 0 and 1/2, for example 0.05.")
+            raise InputError(f"Logit got alpha={alpha}: it must lie between 0 and 1/2, for example 0.05.")
         self.num_values, self.alpha = num_values, alpha
 
     def bijector(self):

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from tfflows.errors import InputError
 from tfflows.layers.base import FlowLayer
 
 
@@ -21,7 +22,7 @@ class Squeeze(FlowLayer):
     def build(self, input_shape):
         _, height, width, _ = input_shape
         if height % 2 or width % 2:
-            raise ValueError(
+            raise InputError(
                 f"Squeeze got images of {height}x{width} and halves both sides: "
                 "crop, pad or resize the images to even sides, or use fewer levels."
             )

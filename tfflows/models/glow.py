@@ -3,8 +3,9 @@
 import itertools
 from typing import Literal
 
-from tfflows import layers, nets_glow
-from tfflows.recipe import Natural, Positive, Rate
+from tfflows import layers, nets, transformers
+from tfflows._types import Natural, Positive, Rate
+from tfflows.errors import InputError
 
 
 def glow(
@@ -38,28 +39,28 @@ def glow(
 
     Where the released code (openai/glow) differs from the paper's text, this follows the code on the scale
     sigmoid(h + 2), the zero convolution's factor 3, the full matrix W and the learned priors, the paper on
-    actnorm and padding (see `layers.ActNorm`, `nets_glow.GlowConvNet`). The code takes W's determinant in
+    actnorm and padding (see `layers.ActNorm`, `nets.GlowConvNet`). The code takes W's determinant in
     float64 and gives a class to the top prior alone; here it is in float32, and all networks get the class.
 
     Reference: Kingma and Dhariwal 2018, "Glow: generative flow with invertible 1x1 convolutions", arXiv
     1807.03039.
     """
     if coupling not in ("affine", "additive"):
-        raise ValueError(f"glow got coupling={coupling!r}: use 'affine' or 'additive'.")
+        raise InputError(f"glow got coupling={coupling!r}: use 'affine' or 'additive'.")
     seeds = itertools.count(seed)
 
     def step():
         """From data to latent."""
-        transformer = layers.Affine(scale="sigmoid") if coupling == "affine" else "additive"
-        net = nets_glow.GlowConvNet(width, dropout=dropout)
+        transformer = transformers.Affine(scale="sigmoid") if coupling == "affine" else "additive"
+        net = nets.GlowConvNet(width, dropout=dropout)
         yield layers.ActNorm()
         yield layers.Conv1x1(lu=lu, seed=next(seeds))
         yield layers.Coupling(net, transformer=transformer, condition_size=condition_size)
 
     def split_prior():
         """Acts on the second half of the channels, the one that `Multiscale` factors out."""
-        transformer = layers.Affine(scale="clamp")
-        return layers.Coupling(nets_glow.ZeroConv2D(), transformer=transformer, condition_size=condition_size)
+        transformer = transformers.Affine(scale="clamp")
+        return layers.Coupling(nets.ZeroConv2D(), transformer=transformer, condition_size=condition_size)
 
     levels = []
     for level in range(num_levels):

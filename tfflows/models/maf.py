@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from tfflows import layers
-from tfflows.recipe import Natural, NonNegative, Positive, Rate
+from tfflows import layers, nets, transformers
+from tfflows._types import Natural, NonNegative, Positive, Rate
 
 
 def maf(
@@ -36,14 +36,14 @@ def maf(
     Reference: Papamakarios, Pavlakou and Murray 2017, "Masked autoregressive flow for density estimation",
     arXiv 1705.07057, sections 3, 4.2 and appendices B and D.
     """
-    transformers = [transformer] * num_layers
+    of_layers = [transformer] * num_layers
     if mixture_components:
-        transformers.append(layers.MixtureOfGaussians(mixture_components))
+        of_layers.append(transformers.MixtureOfGaussians(mixture_components))
     from_data = [layers.Logit(num_values, alpha), layers.Flatten()]
-    for index, each in enumerate(transformers):
+    for index, each in enumerate(of_layers):
         if index:
             from_data.append(layers.Permute("reverse"))
-        net = layers.MADE(hidden, degrees=degrees, dropout=dropout, l2=l2, condition_size=condition_size, seed=index)
+        net = nets.MADE(hidden, degrees=degrees, dropout=dropout, l2=l2, condition_size=condition_size, seed=index)
         from_data.append(layers.Autoregressive(net, each))
         if batch_norm and index < num_layers:  # not between the mixtures and the base, whose density they are
             from_data.append(layers.BatchNorm(learned=True, epsilon=1e-5))

@@ -1,7 +1,7 @@
 """NICE."""
 
 from tfflows import layers, nets
-from tfflows.recipe import Positive, Rate
+from tfflows._types import Positive, Rate
 
 
 def nice(

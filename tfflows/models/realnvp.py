@@ -1,7 +1,7 @@
 """RealNVP."""
 
 from tfflows import layers, nets
-from tfflows.recipe import Natural, NonNegative, Positive, Rate
+from tfflows._types import Natural, NonNegative, Positive, Rate
 
 
 def realnvp(

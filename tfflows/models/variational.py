@@ -1,6 +1,6 @@
 """Variational dequantization."""
 
-from tfflows import layers, nets
+from tfflows import dequantizers, layers, nets
 
 
 def variational(event_shape, num_values=256, *, num_couplings=4, filters=16, num_blocks=2):
@@ -22,4 +22,4 @@ def variational(event_shape, num_values=256, *, num_couplings=4, filters=16, num
         )
         for index in range(num_couplings)
     ]
-    return layers.VariationalDequantizer(layers.Chain(couplings), num_values)
+    return dequantizers.VariationalDequantizer(layers.Chain(couplings), num_values)

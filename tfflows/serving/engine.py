@@ -5,7 +5,9 @@ import math
 import numpy as np
 from grpc import StatusCode
 
-from tfflows import store, warmup
+from tfflows.errors import NotFoundError
+from tfflows.export import warmup
+from tfflows.zoo import store
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -34,7 +36,7 @@ class Version:
             store.verify(self.folder)
             path = self.folder / "saved_model.pb"
             if not path.is_file():
-                raise store.NotFoundError(
+                raise NotFoundError(
                     f"{self.folder} has no SavedModel: write one with `tfflows export {self.model} DIR`"
                 )
             saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())

@@ -9,10 +9,10 @@ import socket
 import grpc
 import uvicorn
 
+from tfflows.errors import StoreError
 from tfflows.serving import rest, rpc
 from tfflows.serving.engine import Engine
 from tfflows.serving.service import Limits, Service
-from tfflows.store import StoreError
 
 
 def serve(folders, host="127.0.0.1", port=8500, rest_port=8501, limits=None, poll_seconds=2.0):
@@ -28,7 +28,7 @@ def serve(folders, host="127.0.0.1", port=8500, rest_port=8501, limits=None, pol
 
     Raises:
         OSError: a port is taken.
-        store.StoreError: a model has no version that can be loaded.
+        StoreError: a model has no version that can be loaded.
     """
     asyncio.run(_serve(folders, host, port, rest_port, limits or Limits(), poll_seconds))
 

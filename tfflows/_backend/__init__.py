@@ -1,0 +1,82 @@
+"""What differs between Keras's TensorFlow and JAX backends: TFP, compilation, and values of traced arrays.
+
+autodiff   derivatives that `keras.ops` does not offer
+hosts      training on many hosts
+noise      random numbers that are functions of a key, the same on both backends
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfflows.errors import TfflowsImportError
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+    import tensorflow_probability as tfp
+elif keras.backend.backend() == "jax":
+    import jax
+    from tensorflow_probability.substrates import jax as tfp
+else:
+    raise TfflowsImportError(
+        f"tfflows runs on Keras's 'tensorflow' and 'jax' backends and Keras uses {keras.backend.backend()!r}: "
+        "set the environment variable KERAS_BACKEND to one of them before the first import of keras"
+    )
+
+tfb, tfd = tfp.bijectors, tfp.distributions
+
+# A tensor of the backend: tf.Tensor, jax.Array, or a tracer of one.
+Tensor = Any
+
+
+def flow_dtype() -> str:
+    """Returns the dtype of densities: "float64" where Keras's dtype policy asks for it, else "float32".
+
+    Half-precision policies apply to the conditioners alone.
+    """
+    return "float64" if keras.config.dtype_policy().variable_dtype == "float64" else "float32"
+
+
+def compile_time_eval() -> contextlib.AbstractContextManager[None]:
+    """Returns a context in which JAX evaluates expressions of constants at once, also while it traces a function."""
+    return contextlib.nullcontext() if keras.backend.backend() == "tensorflow" else jax.ensure_compile_time_eval()
+
+
+def jit(model: keras.Model | keras.Layer, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles `function(*tensors)` to one graph that reads the current weights of `model` at every call."""
+    if keras.backend.backend() == "tensorflow":
+        return tf.function(function, autograph=False, reduce_retracing=True)
+
+    # jax.jit would freeze the weights that it meets at the first call, so they are passed as arguments.
+    def stateless(values: list[Tensor], *args: Tensor) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
+            return function(*args)
+
+    jitted = jax.jit(stateless)
+    return lambda *args: jitted([variable.value for variable in model.variables], *args)
+
+
+def concrete(x: Any) -> np.ndarray | None:
+    """Returns x as a NumPy array, or None where it is traced and has no value yet."""
+    if keras.backend.backend() == "tensorflow" and not isinstance(x, np.ndarray):
+        return x.numpy() if hasattr(x, "numpy") else None
+    return np.asarray(x) if isinstance(x, np.ndarray) or not isinstance(x, jax.core.Tracer) else None
+
+
+def num_replicas() -> int:
+    """Returns the number of devices that a training step is mirrored over; each sees its share of the batch."""
+    if keras.backend.backend() == "tensorflow":
+        return tf.distribute.get_strategy().num_replicas_in_sync
+    return 1
+
+
+def uncached(x: Tensor) -> Tensor:
+    """Returns x as a new object, for which TFP's bijector cache holds no result.
+
+    TFP caches by input object and parameters, and a `tf.Variable` compares equal to itself whatever it holds: run
+    eagerly, a bijector would return a value from before the last update of its weights, or one without a gradient.
+    """
+    return tf.identity(x) if keras.backend.backend() == "tensorflow" else x

@@ -1,0 +1,30 @@
+"""The command line: `parser` says what it accepts, `commands` what each command does."""
+
+import sys
+from collections.abc import Sequence
+
+from tfflows.cli import commands
+from tfflows.cli.parser import make_parser
+from tfflows.errors import DivergedError, TfflowsError, explained_os_errors
+
+# The errors whose message is one sentence for the user; any other is a fault, and its traceback tells where.
+EXPECTED = (TfflowsError, OSError, MemoryError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns the exit code: 1 where training diverged, 2 for a wrong argument, 130 interrupted."""
+    arguments = make_parser().parse_args(argv)
+    try:
+        with explained_os_errors():
+            arguments.command(arguments)
+    except KeyboardInterrupt:
+        training = arguments.command is commands.train
+        hint = ": the same command with --resume goes on after the last whole epoch" if training else ""
+        print(f"\ntfflows: interrupted{hint}", file=sys.stderr)
+        return 130
+    except EXPECTED as error:
+        if arguments.debug:
+            raise
+        print(f"tfflows: {error}", file=sys.stderr)
+        return 1 if isinstance(error, DivergedError) else 2
+    return 0

@@ -1,0 +1,64 @@
+"""Images as PNG files."""
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tfflows.errors import InputError, explained_os_errors
+
+MARGIN = 2  # pixels between the images of a grid
+SMALLEST_SIDE = 32  # smaller images are enlarged by a whole factor, so that 8x8 digits are visible
+
+
+def image_grid(images, num_values=256, columns=None):
+    """Arrange images in one picture, row by row.
+
+    Args:
+        images: integers [N, H, W, C] in `[0, num_values)`, C = 1 (grey) or 3 (RGB), N >= 1.
+        num_values: the number of values of a channel; the highest is shown as white.
+        columns: images in a row; by default the picture is about square.
+
+    Returns:
+        uint8 array [rows, columns, C].
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or len(images) == 0:
+        raise InputError(f"expected images [N, H, W, 1 or 3] with N >= 1, got an array of shape {images.shape}")
+    grey = np.clip(np.rint(images * (255.0 / (num_values - 1))), 0, 255).astype(np.uint8)
+    factor = math.ceil(SMALLEST_SIDE / min(images.shape[1:3]))
+    tiles = grey.repeat(factor, axis=1).repeat(factor, axis=2)
+    height, width, channels = tiles.shape[1:]
+    columns = columns or math.ceil(math.sqrt(len(tiles)))
+    rows = math.ceil(len(tiles) / columns)
+    size = (rows * (height + MARGIN) + MARGIN, columns * (width + MARGIN) + MARGIN)
+    grid = np.zeros((*size, channels), np.uint8)
+    for index, tile in enumerate(tiles):
+        top = MARGIN + (index // columns) * (height + MARGIN)
+        left = MARGIN + (index % columns) * (width + MARGIN)
+        grid[top : top + height, left : left + width] = tile
+    return grid
+
+
+def save_png(path, images, num_values=256, columns=None):
+    """Write a grid of images as a PNG file, complete or not at all; the arguments are `image_grid`'s."""
+    path = Path(path)
+    grid = image_grid(images, num_values, columns)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    if path.exists() and not path.is_file():
+        raise OSError(f"cannot write a picture to {path}, which is no regular file: choose another path")
+    with explained_os_errors(path):
+        try:
+            Image.fromarray(grid.squeeze(-1) if grid.shape[-1] == 1 else grid).save(partial, format="PNG")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def sample_images(flow, num=64, temperature=1.0, seed=0, label=None):
+    """Samples [num, H, W, C]; of a class-conditional flow all of class `label`, or the classes in turn."""
+    if flow.num_classes is not None and label is None:
+        label = np.arange(num) % flow.num_classes
+    return flow.sample(num, temperature=temperature, seed=seed, condition=label)

@@ -1,0 +1,42 @@
+"""What a deployment on TensorFlow Serving needs beside the exported models."""
+
+import os
+from pathlib import Path
+
+from filelock import FileLock
+
+from tfflows.zoo import store
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+
+
+def write_bundle(folder):
+    """Write the files of a deployment into `folder`, which holds `<name>/<version>/` as `tfflows export` writes them.
+
+    `models.config` lists every model that is there, with all of its versions: it is written anew each time, so that
+    one export after another adds to it. The other files hold nothing about the models; those that are there already
+    are left alone, for they may have been edited.
+    """
+    folder = Path(folder)
+    with FileLock(folder / ".lock"):
+        names = sorted(path.name for path in folder.iterdir() if path.is_dir() and store.versions(path))
+        _write(folder / "models.config", models_config(names))
+        for template in sorted(TEMPLATES.iterdir()):
+            if template.is_file() and not (folder / template.name).exists():
+                _write(folder / template.name, template.read_text("utf-8"))
+
+
+def models_config(names):
+    """Text of a ModelServerConfig; `all` serves every version, and clients that name none get the highest."""
+    entries = [
+        f'  config {{\n    name: "{name}"\n    base_path: "/models/{name}"\n    model_platform: "tensorflow"\n'
+        "    model_version_policy { all {} }\n  }\n"
+        for name in names
+    ]
+    return f"model_config_list {{\n{''.join(entries)}}}\n"
+
+
+def _write(path, text):
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, "utf-8")
+    os.replace(partial, path)

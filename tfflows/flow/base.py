@@ -1,0 +1,92 @@
+"""Base distributions of flows: p(z) with independent dimensions, a temperature, and sampling from given uniforms."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfflows._backend import flow_dtype, tfd
+from tfflows.errors import InputError
+
+KINDS = ("normal", "logistic", "mixture")
+
+
+# Under the name that files of version 0.1 have.
+@keras.saving.register_keras_serializable("tfflows", name="Prior")
+class BaseDistribution(keras.layers.Layer):
+    """The base distribution of a flow over z [B, *latent_shape].
+
+    Arguments: `kind`
+      "normal"    standard normal;
+      "logistic"  standard logistic (Dinh et al. 2015, section 3.4);
+      "mixture"   a mixture of `num_components` diagonal normals over the whole of z, all parameters learned.
+    At temperature T the scale of every (component's) normal or logistic is multiplied by T.
+
+    Errors: ValueError for another kind.
+    """
+
+    def __init__(self, kind="normal", num_components=10, **kwargs):
+        kwargs.setdefault("dtype", flow_dtype())
+        super().__init__(autocast=False, **kwargs)
+        if kind not in KINDS:
+            raise InputError(f"No base distribution is called {kind!r}: use one of {', '.join(map(repr, KINDS))}.")
+        self.kind, self.num_components = kind, num_components
+
+    def build(self, latent_shape):
+        self.latent_shape = tuple(latent_shape[1:])
+        self.size = math.prod(self.latent_shape)
+        if self.kind == "mixture":
+            shape = (self.num_components, self.size)
+            self.loc = self.add_weight(shape=shape, initializer=keras.initializers.RandomNormal(0, 1), name="loc")
+            self.log_scale = self.add_weight(shape=shape, initializer="zeros", name="log_scale")
+            self.logits = self.add_weight(shape=shape[:1], initializer="zeros", name="logits")
+
+    def load_own_variables(self, store):
+        if self.weights and not len(store):
+            store = store.h5_file["layers/prior/vars"]  # where version 0.1 wrote them
+        super().load_own_variables(store)
+
+    @property
+    def num_uniforms(self):
+        """How many uniform numbers one sample takes."""
+        return self.size + (self.kind == "mixture")
+
+    def log_prob(self, z):
+        """log p(z) [B], nats."""
+        return self._distribution().log_prob(ops.reshape(z, (-1, self.size)))
+
+    def sample(self, uniforms, temperature):
+        """z [B, *latent_shape] from uniforms [B, num_uniforms] in (0, 1) and temperatures [B]."""
+        temperature = ops.cast(temperature, self.dtype)[:, None]
+        if self.kind == "mixture":
+            chosen = tfd.Categorical(logits=ops.convert_to_tensor(self.logits))
+            edges = ops.cumsum(chosen.probs_parameter())
+            component = ops.sum(ops.cast(uniforms[:, :1] > edges[None, :-1], "int32"), axis=-1)  # [B]
+            loc, scale = (ops.take(w, component, axis=0) for w in (self.loc, ops.exp(self.log_scale)))
+            z = tfd.Normal(loc, scale * temperature).quantile(uniforms[:, 1:])
+        else:
+            z = self._scalar(ops.broadcast_to(temperature, ops.shape(uniforms))).quantile(uniforms)
+        return ops.reshape(z, (-1, *self.latent_shape))
+
+    def _scalar(self, scale):
+        family = tfd.Normal if self.kind == "normal" else tfd.Logistic
+        return family(ops.zeros_like(scale), scale)
+
+    def _distribution(self):
+        if self.kind == "mixture":
+            return tfd.MixtureSameFamily(
+                tfd.Categorical(logits=ops.convert_to_tensor(self.logits)),
+                tfd.MultivariateNormalDiag(
+                    ops.convert_to_tensor(self.loc), ops.exp(ops.convert_to_tensor(self.log_scale))
+                ),
+            )
+        return tfd.Independent(self._scalar(np.ones(self.size, self.dtype)), reinterpreted_batch_ndims=1)
+
+    def get_config(self):
+        return {**super().get_config(), "kind": self.kind, "num_components": self.num_components}
+
+
+def get(base: str | BaseDistribution) -> BaseDistribution:
+    """Returns a base distribution from its name or itself."""
+    return base if isinstance(base, BaseDistribution) else BaseDistribution(base)

@@ -1,0 +1,13 @@
+"""Conditioners: the networks inside flow layers. They follow Keras's dtype policy; the last layer is at least float32.
+
+`outputs`, the number of output channels, may be left None: the flow layer that owns the network sets it. The last
+layer starts at zero, so that a new flow starts as its elementwise maps at zero parameters (the identity for most).
+"""
+
+from tfflows.nets.base import Conditioner
+from tfflows.nets.conv_resnet import ConvResNet, WeightNormConv2D
+from tfflows.nets.glow import GlowConvNet, ZeroConv2D
+from tfflows.nets.made import MADE
+from tfflows.nets.mlp import MLP
+
+__all__ = ["MADE", "MLP", "Conditioner", "ConvResNet", "GlowConvNet", "WeightNormConv2D", "ZeroConv2D"]

@@ -1,0 +1,47 @@
+"""Callbacks of the training command: the time limit, and TensorBoard."""
+
+import time
+from pathlib import Path
+
+import keras
+
+from tfflows._backend.hosts import single_host
+from tfflows.evaluation.images import image_grid, sample_images
+from tfflows.flow import Flow
+
+
+class TimeLimit(keras.callbacks.Callback):
+    """Stops training after an epoch where one more would not end within `minutes` of now."""
+
+    def __init__(self, minutes: float) -> None:
+        super().__init__()
+        self.end = time.monotonic() + 60 * minutes
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.start = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        now = time.monotonic()
+        self.model.stop_training = now + (now - self.start) > self.end
+
+
+class Summaries(keras.callbacks.Callback):
+    """Writes the logs and a grid of samples of `flow` for TensorBoard after each epoch; needs TensorFlow."""
+
+    def __init__(self, folder: Path, flow: Flow) -> None:
+        import tensorflow as tf
+
+        super().__init__()
+        self.summary, self.flow = tf.summary, flow
+        self.writer = tf.summary.create_file_writer(str(folder))
+
+    @single_host()
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        with self.writer.as_default(step=epoch + 1):
+            for name, value in logs.items():
+                self.summary.scalar(name, value)
+            self.summary.image("samples", image_grid(sample_images(self.flow), self.flow.num_values)[None])
+        self.writer.flush()
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self.writer.close()

@@ -1,0 +1,60 @@
+"""Additive and affine transformers."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfflows._backend import tfb
+from tfflows.errors import InputError
+from tfflows.transformers.base import Transformer
+
+
+@keras.saving.register_keras_serializable("tfflows")
+class Additive(Transformer):
+    """x = z + shift (Dinh et al. 2015, section 3.2): volume-preserving."""
+
+    num_parameters = 1
+
+    def bijector(self, outputs):
+        return tfb.Shift(outputs)
+
+
+@keras.saving.register_keras_serializable("tfflows")
+class Affine(Transformer):
+    """x = exp(log_scale) z + shift, with a bounded log_scale so that neither direction explodes.
+
+    For the conditioner's outputs (shift, h), `scale` chooses
+      "tanh"     log_scale = a tanh(h), a learned for each channel (Dinh et al. 2017, section 4.1), |a| < `bound`;
+      "sigmoid"  exp(-log_scale) = floor + (1 - floor) sigmoid(h + 2), floor = exp(-bound): the scale of the density
+                 direction in Glow's released code, with a floor where the code has none;
+      "clamp"    log_scale = bound tanh(h / bound): nearly free (Papamakarios et al. 2017 leave it free).
+    The papers of RealNVP and Glow write the density direction z = exp(s) x + t: the same family with
+    s = -log_scale, t = -exp(-log_scale) shift.
+    """
+
+    num_parameters = 2
+
+    def __init__(self, scale="tanh", bound=5.0, **kwargs):
+        super().__init__(**kwargs)
+        if scale not in ("tanh", "sigmoid", "clamp"):
+            raise InputError(f"Affine got scale={scale!r}: use 'tanh', 'sigmoid' or 'clamp'.")
+        self.scale, self.bound = scale, bound
+
+    def build(self, event_shape):
+        if self.scale == "tanh":
+            self.factor = self.add_weight(shape=(event_shape[-1],), initializer="ones", name="factor")
+
+    def bijector(self, outputs):
+        shift, h = ops.split(outputs, 2, axis=-1)
+        if self.scale == "tanh":
+            log_scale = self.bound * ops.tanh(self.factor / self.bound) * ops.tanh(h)
+        elif self.scale == "sigmoid":
+            floor = np.exp(-self.bound)
+            inverse_scale = floor + (1 - floor) * ops.sigmoid(h + 2.0)
+            return tfb.Invert(tfb.Chain([tfb.Scale(inverse_scale), tfb.Shift(-shift)]))
+        else:
+            log_scale = self.bound * ops.tanh(h / self.bound)
+        return tfb.Chain([tfb.Shift(shift), tfb.Scale(log_scale=log_scale)])
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale, "bound": self.bound}
