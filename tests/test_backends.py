@@ -37,6 +37,10 @@ MODELS = {
     "nice": (models.nice, {"hidden": (16,)}),
     "realnvp": (models.realnvp, {"num_levels": 1, "num_blocks": 1, "filters": 4}),
     "glow": (models.glow, {"num_levels": 2, "num_steps": 1, "width": 4}),
+    "glow of splines": (
+        models.glow,
+        {"num_levels": 2, "num_steps": 1, "width": 4, "coupling": "spline", "num_bins": 4, "rescale": "gaussianize"},
+    ),
     "maf": (models.maf, {"num_layers": 2, "hidden": (16,)}),
     "maf mog": (models.maf, {"num_layers": 1, "hidden": (16,), "mixture_components": 3}),
     "maf of splines": (models.maf, {"num_layers": 1, "hidden": (16,), "transformer": "spline", "batch_norm": False}),

@@ -143,7 +143,7 @@ CASES = {
     "inverted actnorm": (
         lambda w: layers.Invert(layers.ActNorm()).build((None, 2)),
         ValueError,
-        "cannot turn ActNorm round",
+        "cannot exchange the directions of ActNorm",
         "outside of Invert",
     ),
     "odd squeeze": (lambda w: layers.Squeeze().build((None, 3, 4, 1)), ValueError, "3x4", "even sides"),

@@ -53,6 +53,10 @@ LAYERS = {
     "continuous": (lambda: layers.Continuous(nets.MLP([8], activation="tanh"), num_steps=16), (2,)),
     "rescale": (lambda: layers.Rescale(17), (2, 2, 1)),
     "logit": (lambda: layers.Logit(256, 0.05), (2, 2, 1)),
+    "gaussianize": (lambda: layers.Gaussianize(256), (2, 3, 1)),
+    "gaussianize with fixed masses": (lambda: layers.Gaussianize(17, learned=False), (2, 3, 1)),
+    "gaussianize per pixel": (lambda: layers.Gaussianize(17, per_pixel=True), (2, 2, 2)),
+    "gaussianize per pixel with fixed masses": (lambda: layers.Gaussianize(5, True, False), (4,)),
     "chain": (lambda: layers.Chain([coupling(flip=True)(), layers.DiagonalScale(), coupling()()]), (4,)),
     "multiscale": (
         lambda: layers.Multiscale(
@@ -62,6 +66,10 @@ LAYERS = {
     ),
     "realnvp": (lambda: models.realnvp((4, 4, 1), 17, num_levels=2, num_blocks=1, filters=4), (4, 4, 1)),
     "glow": (lambda: models.glow((4, 4, 1), 17, num_levels=2, num_steps=1, width=4), (4, 4, 1)),
+    "glow of splines": (
+        lambda: models.glow((4, 4, 1), 17, num_levels=2, num_steps=1, width=4, coupling="spline", num_bins=4),
+        (4, 4, 1),
+    ),
     "glow without learned top": (
         lambda: models.glow((4, 4, 1), 17, num_levels=2, num_steps=1, width=8, learn_top=False),
         (4, 4, 1),
@@ -84,6 +92,22 @@ LAYERS = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_contract(name):
     check_flow_layer(*LAYERS[name])
+
+
+GAUSSIANIZED = {
+    "glow": lambda **arguments: models.glow((4, 4, 1), 17, num_levels=2, num_steps=1, width=4, lu=True, **arguments),
+    "maf": lambda **arguments: models.maf((4, 4, 1), 17, num_layers=2, hidden=(8,), **arguments),
+    "nice": lambda **arguments: models.nice((4, 4, 1), 17, hidden=(8,), **arguments),
+    "realnvp": lambda **arguments: models.realnvp((4, 4, 1), 17, num_levels=2, num_blocks=1, filters=4, **arguments),
+}
+
+
+@pytest.mark.parametrize("per_pixel", [False, True])
+@pytest.mark.parametrize("name", GAUSSIANIZED)
+def test_contract_on_gaussianized_pixels(name, per_pixel):
+    """With smaller weights and well-conditioned 1x1 convolutions: no float64 below 17 has a z above 8."""
+    make_layer = GAUSSIANIZED[name]
+    check_flow_layer(lambda: make_layer(rescale="gaussianize", per_pixel=per_pixel), (4, 4, 1), scale=0.05)
 
 
 CONDITIONAL = {  # on a condition of 3 channels

@@ -133,3 +133,41 @@ def bytes_held(layer, x):
     kept = {tensor.ref() for operation in outer for tensor in operation.inputs if tensor.op in forward}
     sizes = [tensor.deref() for tensor in kept]
     return sum(t.dtype.size * t.shape.num_elements() for t in sizes if t.shape.rank and t.shape[0] == len(x))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Penalised(nets.MLP):
+    """A network that adds to the loss, as Keras's activity regularizers do."""
+
+    def call(self, x, training=False):
+        y = super().call(x, training=training)
+        self.add_loss(ops.mean(ops.square(y)))
+        self.add_loss(0.1 * ops.sum(ops.square(x)))
+        return y
+
+
+def penalised_chain(recompute):
+    keras.utils.set_random_seed(0)
+    parts = [layers.Coupling(Penalised([5])), layers.ActNorm(), layers.Coupling(nets.MLP([5]), flip=True)]
+    made = layers.Chain([*parts, layers.Coupling(Penalised([5]), flip=True)], recompute)
+    made.build((None, 4))
+    random = np.random.default_rng(0)
+    for weight in made.trainable_weights:
+        weight.assign(weight + 0.3 * random.normal(size=weight.shape))
+    return made
+
+
+def test_what_a_network_adds_to_the_loss_is_kept_with_its_gradient():
+    x = np.random.default_rng(1).normal(size=(16, 4)).astype("float32")
+    losses, weights = [], []
+    for recompute in (None, "inverse"):
+        flow = Flow(penalised_chain(recompute), (4,), dequantizer=None)
+        flow.compile(keras.optimizers.SGD(0.05))
+        flow.fit(x, batch_size=8, epochs=2, shuffle=False, verbose=0)
+        losses.append(flow.history.history["loss"])
+        weights.append([weight.numpy() for weight in flow.trainable_weights])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    pure = flow.evaluate(x, verbose=0)[1]
+    assert losses[0][1] > pure + 0.1  # the networks' part of the loss
+    for got, want in zip(*weights, strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-5)

@@ -162,6 +162,20 @@ def test_both_forms_and_couplings_count_the_same_but_for_the_scales(lu):
     assert sum(int(np.prod(weight.shape)) for weight in additive.trainable_weights) == count - scales
 
 
+@pytest.mark.parametrize("num_bins", [4, 8])
+def test_spline_couplings_ask_for_three_numbers_a_bin_and_start_as_the_identity(num_bins):
+    affine, spline = tiny(), tiny(coupling="spline", num_bins=num_bins, bound=2.0)
+    count, counted = (sum(int(np.prod(w.shape)) for w in flow.trainable_weights) for flow in (affine, spline))
+    # In each of 2 steps: (9 * 8 + 2) C/2 weights for each number of a transformed value, C = 4, 8.
+    assert counted - count == 2 * (9 * 8 + 2) * (2 + 4) * (3 * num_bins - 1 - 2)
+    coupling = spline.transform.layers[0].layers[1].layers[-4]  # the first step's in the level nearest to the data
+    assert (coupling.transformer.num_bins, coupling.transformer.bound) == (num_bins, 2.0)
+    h = np.random.RandomState(0).randn(3, 4, 4, 4).astype("float32")
+    z, log_det = coupling(h)
+    np.testing.assert_allclose(z, h, atol=1e-5)
+    np.testing.assert_allclose(log_det, 0.0, atol=1e-4)
+
+
 def test_temperature_zero_gives_one_image_and_a_class_changes_it():
     transform = models.glow((8, 8, 1), 17, 10, num_levels=2, num_steps=1, width=8)
     flow = Flow(transform, (8, 8, 1), num_values=17, num_classes=10)
@@ -174,5 +188,5 @@ def test_temperature_zero_gives_one_image_and_a_class_changes_it():
 
 
 def test_a_wrong_coupling_is_one_sentence():
-    with pytest.raises(ValueError, match=r"^glow got coupling='afine': use 'affine' or 'additive'\.$"):
+    with pytest.raises(ValueError, match=r"^glow got coupling='afine': use 'affine', 'additive' or 'spline'\.$"):
         models.glow((8, 8, 1), coupling="afine")

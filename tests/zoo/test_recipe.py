@@ -2,6 +2,8 @@ import dataclasses
 
 import pytest
 
+from tfflows import models
+from tfflows._types import read_arguments
 from tfflows.zoo.recipe import Recipe
 
 GOOD = """
@@ -46,6 +48,16 @@ def test_reading_gives_frozen_typed_values_and_defaults():
         recipe.name = "other"
     with pytest.raises(TypeError):
         recipe.model.arguments["filters"] = 64
+
+
+@pytest.mark.parametrize("key", ["rescale", "recompute"])
+def test_an_argument_that_is_one_of_several_words_or_none(key):
+    """Whichever of its two names Python gives to the type `Literal[...] | None`."""
+    word = {"rescale": "gaussianize", "recompute": "inverse"}[key]
+    for value in (word, None):
+        assert read_arguments(models.glow, {key: value}, "model.arguments") == {key: value}
+    with pytest.raises(ValueError, match=rf"^model\.arguments\.{key} is 'no', expected one of .*'{word}'$"):
+        read_arguments(models.glow, {key: "no"}, "model.arguments")
 
 
 def test_equal_recipes_hash_alike_and_different_ones_differ():

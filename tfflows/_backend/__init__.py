@@ -6,7 +6,7 @@ noise      random numbers that are functions of a key, the same on both backends
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -30,6 +30,8 @@ tfb, tfd = tfp.bijectors, tfp.distributions
 
 # A tensor of the backend: tf.Tensor, jax.Array, or a tracer of one.
 Tensor = Any
+# A static shape; None stands for the size of the batch.
+Shape = Sequence[int | None]
 
 
 def flow_dtype() -> str:
@@ -57,6 +59,25 @@ def jit(model: keras.Model | keras.Layer, function: Callable[..., Any]) -> Calla
 
     jitted = jax.jit(stateless)
     return lambda *args: jitted([variable.value for variable in model.variables], *args)
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """Returns the product of a [..., N] and b [N, M] in the full precision of their dtype, float32 or float64.
+
+    By default GPUs (TensorFloat-32) and TPUs (bfloat16) round the operands of float32 products. In a network that does
+    little harm; the product by which a flow maps x to z would no longer be undone by its inverse.
+    """
+    if keras.backend.backend() == "jax":
+        return jax.numpy.matmul(a, b, precision="highest")
+    a, b = tf.convert_to_tensor(a), tf.convert_to_tensor(b)
+    if b.dtype == tf.float32 and rounds_products():
+        return tf.cast(tf.matmul(tf.cast(a, tf.float64), tf.cast(b, tf.float64)), tf.float32)
+    return tf.matmul(a, b)
+
+
+def rounds_products() -> bool:
+    """Returns whether a device in use on TensorFlow rounds the operands of float32 products: a GPU or a TPU."""
+    return any(device.device_type in ("GPU", "TPU") for device in tf.config.get_visible_devices())
 
 
 def concrete(x: Any) -> np.ndarray | None:

@@ -1,30 +1,36 @@
-"""Random numbers that depend on a key alone: not on the batch, the device, the backend or the compiler.
+"""Random numbers that depend on a key alone, and not on the batch, the device, the backend or the compiler.
 
 Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3")
 in uint32 operations. A key is a pair of uint32 arrays of shape [B]: an image or a sample has its own key, so that
 its numbers are the same whatever batch it comes in, on TensorFlow and on JAX, compiled or not. There are engines for
-exported models (OpenVINO) that hold uint32 as int32 and sum integers as floats: what is written here is right there
+exported models (OpenVINO) that hold uint32 as int32 and sum integers as floats. The operations here are right in those
 too, hence the masks after shifts, the sum by halves and no factor above 2^31.
 """
 
+from typing import Any
+
 import numpy as np
 from keras import ops
+
+from tfflows._backend import Tensor
+
+Key = tuple[Tensor, Tensor]  # two arrays [B] of uint32
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = np.uint32(0x1BD11BDA)
 
 
-def _high_bits(x, bits):
-    """The highest `bits` bits of x, as an integer."""
+def _high_bits(x: Tensor, bits: int) -> Tensor:
+    """Returns the highest `bits` bits of x, as an integer."""
     return ops.bitwise_and(ops.right_shift(x, np.uint32(32 - bits)), np.uint32(2**bits - 1))
 
 
-def _rotate_left(x, bits):
+def _rotate_left(x: Tensor, bits: int) -> Tensor:
     return ops.bitwise_or(ops.left_shift(x, np.uint32(bits)), _high_bits(x, bits))
 
 
-def threefry(key, counter):
-    """Two words [*shape] of uint32 from `key` and `counter`, two pairs of uint32 arrays that broadcast to shape."""
+def threefry(key: Key, counter: Key) -> Key:
+    """Returns two words [*shape] of uint32; `key` and `counter` are pairs of uint32 arrays that broadcast to shape."""
     keys = (key[0], key[1], ops.bitwise_xor(ops.bitwise_xor(key[0], key[1]), _PARITY))
     a, b = counter[0] + keys[0], counter[1] + keys[1]
     for block in range(5):
@@ -36,19 +42,25 @@ def threefry(key, counter):
     return a, b
 
 
-def fold(key, data0, data1=0):
-    """A new key [B] for the integers `data0`, `data1` (scalars, or [B], one for each row): independent of `key`."""
+def fold(key: Key, data0: int | Tensor, data1: int | Tensor = 0) -> Key:
+    """Returns a new key [B], independent of `key`.
+
+    Args:
+        key: a key [B].
+        data0: an integer, or [B], one for each row; other integers give other keys.
+        data1: as `data0`.
+    """
     return threefry(key, (_uint32(data0), _uint32(data1)))
 
 
-def seed_keys(seeds):
-    """Keys [B] of integer seeds [B]."""
+def seed_keys(seeds: Tensor) -> Key:
+    """Returns keys [B] of integer seeds [B]."""
     seeds = _uint32(seeds)
     return fold((seeds, ops.zeros_like(seeds)), 0)
 
 
-def image_keys(images):
-    """Keys [B] of integer images [B, ...]: equal for equal pixels, independent otherwise.
+def image_keys(images: Tensor) -> Key:
+    """Returns keys [B] of integer images [B, ...]: equal for equal pixels, independent otherwise.
 
     A multilinear hash sum_d a_d x_d mod 2^32 (Carter and Wegman 1979) with two rows of fixed odd coefficients below
     2^31, then one Threefry block. RandomState's stream is frozen by NumPy: a key means the same image in every release.
@@ -59,8 +71,15 @@ def image_keys(images):
     return fold(tuple(_sum(ops.multiply(pixels, row)) for row in coefficients), 0)
 
 
-def uniform(key, size, dtype="float32", bits=23):
-    """Uniform numbers [B, size] for a key [B], strictly between 0 and 1: (k + 1/2) 2^-bits, k in 0 .. 2^bits - 1."""
+def uniform(key: Key, size: int, dtype: str = "float32", bits: int = 23) -> Tensor:
+    """Returns uniform numbers [B, size], strictly between 0 and 1: (k + 1/2) 2^-bits, k in 0 .. 2^bits - 1.
+
+    Args:
+        key: a key [B].
+        size: how many numbers for each key.
+        dtype: of the numbers.
+        bits: of each number, at most 31.
+    """
     counter = np.arange((size + 1) // 2, dtype=np.uint32)[None]
     words = threefry(tuple(word[:, None] for word in key), (counter, np.zeros_like(counter)))
     words = ops.concatenate(words, axis=-1)[:, :size]  # [B, size]
@@ -69,8 +88,8 @@ def uniform(key, size, dtype="float32", bits=23):
     return (ops.cast(k, dtype) + 0.5) * 2.0**-bits
 
 
-def _sum(x):
-    """Sum [B] mod 2^32 of x [B, N] by halves."""
+def _sum(x: Tensor) -> Tensor:
+    """Returns the sum [B] mod 2^32 of x [B, N] by halves."""
     while (size := x.shape[-1]) > 1:
         half = size // 2
         folded = x[:, :half] + x[:, half : 2 * half]
@@ -78,7 +97,7 @@ def _sum(x):
     return x[:, 0]
 
 
-def _uint32(x):
+def _uint32(x: int | Tensor) -> Any:
     if isinstance(x, (int, np.integer)):
         return np.asarray(int(x) % 2**32, np.uint32)
     return ops.cast(x, "uint32")

@@ -13,10 +13,11 @@ from tfflows.dequantizers import UniformDequantizer
 from tfflows.errors import InputError
 from tfflows.flow import inputs, optimizers
 from tfflows.flow.base import get as base_distribution
+from tfflows.layers.base import NestedConfig
 
 
 @keras.saving.register_keras_serializable("tfflows")
-class Flow(keras.Model):
+class Flow(NestedConfig, keras.Model):
     """A density p(x) from an invertible map between x and z: log p(x) = log p(z) + log|det dz/dx|.
 
     Images are integers [B, H, W, C] in [0, num_values), given as they are: the model dequantizes them, and log_prob
@@ -301,11 +302,6 @@ class Flow(keras.Model):
             "condition_size": self.condition_size,
             "seed": self.seed,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        keys = ("transform", "base", "dequantizer")
-        return cls(**{**config, **{key: keras.saving.deserialize_keras_object(config[key]) for key in keys}})
 
     def _graph(self, name, function):
         if name not in self._graphs:

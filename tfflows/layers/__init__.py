@@ -8,6 +8,7 @@ from tfflows.layers.compose import Chain, Multiscale
 from tfflows.layers.continuous import Continuous
 from tfflows.layers.conv1x1 import Conv1x1
 from tfflows.layers.coupling import Coupling
+from tfflows.layers.gaussianize import Gaussianize
 from tfflows.layers.invert import Invert
 from tfflows.layers.permute import Permute
 from tfflows.layers.planar import Planar
@@ -28,6 +29,7 @@ __all__ = [
     "DiagonalScale",
     "Flatten",
     "FlowLayer",
+    "Gaussianize",
     "Invert",
     "Logit",
     "Multiscale",

@@ -5,7 +5,13 @@ import math
 import keras
 from keras import ops
 
+from tfflows._backend import Shape, Tensor
 from tfflows.layers.base import FlowLayer, per_example
+
+
+def log_deviation(variance: Tensor) -> Tensor:
+    """Returns the logarithm of the standard deviation, and 0 where the variance is that of a constant."""
+    return 0.5 * ops.log(ops.where(variance < 1e-12, ops.ones_like(variance), variance))
 
 
 @keras.saving.register_keras_serializable("tfflows")
@@ -14,36 +20,45 @@ class ActNorm(FlowLayer):
 
         x = exp(log_scale) z + shift,   log|det dx/dz| = (number of pixels) sum_c log_scale_c
 
-    x, z [B, ..., C]. The identity until `initialize`; afterwards both are weights like any others.
-    `Flow.adapt` runs `initialize` once, outside of any graph, and remembers it in a saved weight. A channel
-    that is constant on the first batch keeps its scale.
+    x, z [B, ..., C]. It is the identity until `initialize`; afterwards both are weights like any others.
+    `Flow.adapt` runs `initialize` once, outside any graph, and remembers it in a saved weight. A channel that is
+    constant on the first batch keeps its scale.
 
-    The released code multiplies the logarithm of the scale by 3, which only makes it learn faster; the paper
-    does not, and this layer follows the paper.
+    The released code multiplies the logarithm of the scale by 3, which only makes it learn faster; the paper does not,
+    and this layer follows the paper.
 
-    Reference: Kingma and Dhariwal 2018, "Glow: generative flow with invertible 1x1 convolutions", arXiv
-    1807.03039, section 3.1.
+    Args:
+        **kwargs: Keras's arguments of a layer.
+
+    Reference:
+        Kingma and Dhariwal 2018, "Glow: generative flow with invertible 1x1 convolutions", arXiv 1807.03039,
+        section 3.1.
     """
 
     data_dependent = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.shift = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="shift")
         self.log_scale = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="log_scale")
 
-    # Written out: as a TFP bijector, of which Glow has three in each step, it takes twice as many operations.
+    # Not a TFP bijector, which takes twice as many operations: Glow has three of these in each step.
 
-    def forward_and_log_det(self, z, condition=None, training=False):
+    def forward_and_log_det(
+        self, z: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         return z * ops.exp(self.log_scale) + self.shift, self._log_det(z)
 
-    def inverse_and_log_det(self, x, condition=None, training=False):
+    def inverse_and_log_det(
+        self, x: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         return (x - self.shift) * ops.exp(-self.log_scale), -self._log_det(x)
 
-    def _log_det(self, x):
+    def _log_det(self, x: Tensor) -> Tensor:
         return per_example(math.prod(x.shape[1:-1]) * ops.sum(self.log_scale), x)
 
-    def initialize(self, x, condition=None):
+    def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:
+        if not self.trainable:
+            return
         mean, variance = ops.moments(x, axes=tuple(range(len(x.shape) - 1)))
-        constant = variance < 1e-12
         self.shift.assign(mean)
-        self.log_scale.assign(0.5 * ops.log(ops.where(constant, ops.ones_like(variance), variance)))
+        self.log_scale.assign(log_deviation(variance))

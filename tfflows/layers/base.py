@@ -3,84 +3,166 @@
 Direction, as in TFP: forward z -> x is sampling, inverse x -> z is density.
 """
 
+from typing import Any, Self
+
 import keras
 from keras import ops
 
-from tfflows._backend import flow_dtype, uncached
+from tfflows._backend import Shape, Tensor, flow_dtype, tfb, uncached
+from tfflows.errors import InputError
 
 
-class FlowLayer(keras.layers.Layer):
+class NestedConfig:
+    """A mixin for Keras objects whose configuration holds other Keras objects, serialized, or lists of them."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Returns the object of a configuration, with the objects in it deserialized first."""
+        return cls(**{key: _deserialize(value) for key, value in config.items()})
+
+
+def _deserialize(value: Any) -> Any:
+    if isinstance(value, dict) and {"class_name", "config"} <= value.keys():
+        value = keras.saving.deserialize_keras_object(value)
+        # As the name, since Keras makes configurations from a constructor's arguments where they are plain values.
+        return value.name if type(value) is keras.DTypePolicy else value
+    return [_deserialize(item) for item in value] if isinstance(value, list) else value
+
+
+class FlowLayer(NestedConfig, keras.layers.Layer):
     """An invertible map between a latent z and data x, with the log-determinant of its Jacobian.
 
-    Subclasses implement
-        `forward_and_log_det(z, condition=None, training=False) -> (x, log|det dx/dz|)`
-        `inverse_and_log_det(x, condition=None, training=False) -> (z, log|det dz/dx|)`
-    where x is [B, *event_shape], z is [B, *latent_shape(event_shape)], `condition` is [B, N] (or [B, H, W, N] where
-    the event is an image of that height and width) and the log-determinant is [B], in nats, of the direction called.
-    `build(input_shape)` gets the shape of x, [None, *event_shape]. A layer that reads the condition sets
-    `condition_size`, so that `Flow` can tell whether the two agree.
+    Subclasses implement `forward_and_log_det` (sampling) and `inverse_and_log_det` (density). Shapes: x is
+    [B, *event_shape], z is [B, *latent_shape(event_shape)], `condition` is [B, N] (or [B, H, W, N] where the event is
+    an image of that height and width), and the log-determinant is [B], in nats, of the direction called.
 
-    A flow layer computes in float32 whatever Keras's dtype policy says (float64 under the "float64" policy): in half
-    precision a log-determinant is noise. Conditioners follow the policy.
+    `build(input_shape)` gets the shape of x, [None, *event_shape]. A layer that reads the condition sets
+    `condition_size`, so that `Flow` can tell whether the two agree. Called as a Keras layer, it is the density
+    direction.
+
+    A flow layer computes in float32 whatever Keras's dtype policy says (float64 under the "float64" policy), since a
+    log-determinant in half precision is noise. Conditioners follow the policy.
+
+    Attributes:
+        invertible_in_training: False where the inverse in training is not a function of z alone (batch normalisation).
+        data_dependent: True where `initialize` sets weights.
+        condition_size: N, the channels of the condition that the layer reads; 0 where it reads none.
     """
 
-    # False where the training-time inverse is not a function of z alone (batch normalisation).
     invertible_in_training = True
-    # True where `initialize` does something.
     data_dependent = False
-    # N, the channels of the condition that the layer reads; 0 where it reads none.
     condition_size = 0
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", flow_dtype())
         super().__init__(autocast=False, **kwargs)
 
-    def forward_and_log_det(self, z, condition=None, training=False):
+    def forward_and_log_det(
+        self, z: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Maps a latent to data.
+
+        Args:
+            z: latents, [B, *latent_shape].
+            condition: [B, N] or [B, H, W, N], or None where the layer reads none.
+            training: whether dropout and batch statistics are in use.
+
+        Returns:
+            x [B, *event_shape] and log|det dx/dz| [B].
+        """
         raise NotImplementedError(f"{type(self).__name__} does not implement forward_and_log_det")
 
-    def inverse_and_log_det(self, x, condition=None, training=False):
+    def inverse_and_log_det(
+        self, x: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Maps data to a latent.
+
+        Args:
+            x: data, [B, *event_shape].
+            condition: [B, N] or [B, H, W, N], or None where the layer reads none.
+            training: whether dropout and batch statistics are in use.
+
+        Returns:
+            z [B, *latent_shape] and log|det dz/dx| [B].
+        """
         raise NotImplementedError(f"{type(self).__name__} does not implement inverse_and_log_det")
 
-    def latent_shape(self, event_shape):
-        """The shape of z for data of `event_shape`, both tuples without the batch; the same unless overridden."""
+    def latent_shape(self, event_shape: Shape) -> tuple[int, ...]:
+        """Returns the shape of z for data of `event_shape`, both without the batch; the same unless overridden."""
         return tuple(event_shape)
 
-    def initialize(self, x, condition=None):
-        """Sets weights from one batch x [B, *event_shape] of what reaches this layer from the data; no effect here."""
+    def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:
+        """Sets weights from one batch x [B, *event_shape] that reaches this layer from the data.
 
-    def call(self, x, condition=None, training=False):
+        By default it does nothing. Layers with `trainable=False` keep their weights.
+        """
+
+    def call(self, x: Tensor, condition: Tensor | None = None, training: bool = False) -> tuple[Tensor, Tensor]:
+        """Returns `inverse_and_log_det(x, condition, training)`."""
         return self.inverse_and_log_det(x, condition=condition, training=training)
 
-    def compute_output_shape(self, input_shape, condition_shape=None):
-        return (input_shape[0], *self.latent_shape(input_shape[1:])), (input_shape[0],)
+    # Keras's functional API matches these names with the arguments of `call`.
+    def compute_output_shape(
+        self, x_shape: Shape, condition_shape: Shape | None = None
+    ) -> tuple[tuple[int | None, ...], tuple[int | None]]:
+        """Returns the shapes of z and of the log-determinant."""
+        return (x_shape[0], *self.latent_shape(x_shape[1:])), (x_shape[0],)
 
 
 class BijectorLayer(FlowLayer):
     """A flow layer given by one TFP bijector.
 
-    Subclasses implement `bijector()`, a pure function of the layer's Keras weights that builds a `tfb.Bijector` whose
-    forward maps z to x. Keras owns every weight (it tracks none that a TFP object holds); TFP owns the formula.
+    Subclasses implement `bijector()`, a pure function of the layer's Keras weights. Keras owns every weight, since it
+    tracks none that a TFP object holds; TFP owns the formula.
     """
 
-    def bijector(self):
+    def bijector(self) -> tfb.Bijector:
+        """Returns the bijector whose forward maps z to x."""
         raise NotImplementedError(f"{type(self).__name__} does not implement bijector")
 
-    def forward_and_log_det(self, z, condition=None, training=False):
+    def forward_and_log_det(
+        self, z: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Returns x and log|det dx/dz|, see `FlowLayer`."""
         bijector, z = self.bijector(), uncached(z)
         x = bijector.forward(z)
         return x, per_example(bijector.forward_log_det_jacobian(z, event_ndims=len(z.shape) - 1), z)
 
-    def inverse_and_log_det(self, x, condition=None, training=False):
+    def inverse_and_log_det(
+        self, x: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Returns z and log|det dz/dx|, see `FlowLayer`."""
         bijector, x = self.bijector(), uncached(x)
         z = bijector.inverse(x)
         return z, per_example(bijector.inverse_log_det_jacobian(x, event_ndims=len(x.shape) - 1), x)
 
 
-def per_example(log_det, x):
-    """Broadcasts TFP's log-det, a scalar where the Jacobian is constant, to [B]."""
+def build_conditioner(conditioner: keras.layers.Layer, input_shape: Shape, outputs: int) -> None:
+    """Builds a network inside a flow layer, unless it is built: a `Conditioner` or any other Keras layer.
+
+    Args:
+        conditioner: maps inputs of `input_shape` to `outputs` channels; a `Conditioner` may leave the number open.
+        input_shape: of the inputs, with the batch.
+        outputs: the number of channels that the flow layer needs.
+
+    Raises:
+        InputError: the network has another number of outputs.
+    """
+    if hasattr(conditioner, "build_for"):
+        conditioner.build_for(input_shape, outputs)
+        return
+    if not conditioner.built:
+        conditioner.build(input_shape)
+    width = conditioner.compute_output_shape(input_shape)[-1]
+    if width != outputs:
+        raise InputError(f"{type(conditioner).__name__} returns {width} channels: {outputs} are needed here.")
+
+
+def per_example(log_det: Tensor, x: Tensor) -> Tensor:
+    """Broadcasts a log-det, a scalar where the Jacobian is constant, to [B] for x [B, ...]."""
     return ops.broadcast_to(ops.cast(log_det, x.dtype), ops.shape(x)[:1])
 
 
-def sum_event(x):
-    """Sums [B, ...] over all but the batch: [B]."""
+def sum_event(x: Tensor) -> Tensor:
+    """Sums x [B, ...] over all axes but the batch: [B]."""
     return ops.sum(x, axis=tuple(range(1, len(x.shape))))

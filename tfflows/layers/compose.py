@@ -1,20 +1,23 @@
-"""Composition: the only places that loop over flow layers or sum their log-dets."""
+"""Composition of flow layers."""
 
 import itertools
 import math
+from collections.abc import Iterable
+from typing import Any, Literal, Self
 
 import keras
 from keras import ops
 
+from tfflows._backend import Shape, Tensor
 from tfflows.errors import InputError
 from tfflows.layers import recompute as recomputation
 from tfflows.layers.base import FlowLayer
 
 
 class _Composite(FlowLayer):
-    """What Chain and Multiscale share: a list of flow layers, from latent to data, and its configuration."""
+    """The base of Chain and Multiscale: a list of flow layers from latent to data."""
 
-    def __init__(self, layers, **kwargs):
+    def __init__(self, layers: Iterable[FlowLayer], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.layers = list(layers)
         for layer in self.layers:
@@ -24,25 +27,20 @@ class _Composite(FlowLayer):
             raise InputError(f"{type(self).__name__} got an empty list: give it at least one flow layer.")
 
     @property
-    def data_dependent(self):
+    def data_dependent(self) -> bool:
         return any(layer.data_dependent for layer in self.layers)
 
     @property
-    def condition_size(self):
+    def condition_size(self) -> int:
         return max(layer.condition_size for layer in self.layers)
 
     @property
-    def invertible_in_training(self):
+    def invertible_in_training(self) -> bool:
         return all(layer.invertible_in_training for layer in self.layers)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
         return {**super().get_config(), "layers": layers}
-
-    @classmethod
-    def from_config(cls, config):
-        layers = [keras.saving.deserialize_keras_object(layer) for layer in config["layers"]]
-        return cls(**{**config, "layers": layers})
 
 
 @keras.saving.register_keras_serializable("tfflows")
@@ -51,37 +49,57 @@ class Chain(_Composite):
 
     log|det dx/dz| is the sum of the layers'. The latent shape is that of the first layer.
 
-    Arguments: `layers`, a non-empty list of flow layers; `recompute`, None or "inverse": whether training keeps what
-    the backward pass needs of every layer, or rebuilds each layer's input from its output by the inverse and keeps
-    none, for about half as much time again. What cannot be rebuilt (batch normalisation in training) is kept.
+    Args:
+        layers: the flow layers, one at least.
+        recompute: None, where training stores what the backward pass needs of every layer, or "inverse", where the
+            backward pass computes each layer's input from its output instead, which takes about half as much time
+            again. What cannot be computed so (batch normalisation in training) is stored.
+        **kwargs: Keras's arguments of a layer.
+
+    Raises:
+        InputError: the list is empty, or an element is no flow layer.
     """
 
-    def __init__(self, layers, recompute=None, **kwargs):
+    def __init__(self, layers: Iterable[FlowLayer], recompute: Literal["inverse"] | None = None, **kwargs: Any) -> None:
         super().__init__(layers, **kwargs)
         if recompute not in (None, "inverse"):
             raise InputError(f"Chain got recompute={recompute!r}: use None or 'inverse'.")
         self.recompute = recompute
 
-    def build(self, input_shape):
+    @classmethod
+    def from_data(cls, layers: Iterable[FlowLayer], **kwargs: Any) -> Self:
+        """Returns the chain of `layers` listed from data to latent, the order in which a density is computed.
+
+        Args:
+            layers: the flow layers; `chain.layers` has them from latent to data all the same.
+            **kwargs: the arguments of the constructor.
+        """
+        return cls(list(layers)[::-1], **kwargs)
+
+    def build(self, input_shape: Shape) -> None:
         shape = tuple(input_shape[1:])
         for layer in reversed(self.layers):
             if not layer.built:
                 layer.build((None, *shape))
             shape = layer.latent_shape(shape)
 
-    def latent_shape(self, event_shape):
+    def latent_shape(self, event_shape: Shape) -> tuple[int, ...]:
         for layer in reversed(self.layers):
             event_shape = layer.latent_shape(event_shape)
         return tuple(event_shape)
 
-    def forward_and_log_det(self, z, condition=None, training=False):
+    def forward_and_log_det(
+        self, z: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         total = 0.0
         for layer in self.layers:
             z, log_det = layer.forward_and_log_det(z, condition=condition, training=training)
             total = total + log_det
         return z, total
 
-    def inverse_and_log_det(self, x, condition=None, training=False):
+    def inverse_and_log_det(
+        self, x: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         total, from_data = 0.0, self.layers[::-1]
         rebuild = training and self.recompute is not None
         for rebuilt, run in itertools.groupby(from_data, lambda layer: rebuild and layer.invertible_in_training):
@@ -94,12 +112,12 @@ class Chain(_Composite):
                 total = total + log_det
         return x, total
 
-    def initialize(self, x, condition=None):
+    def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:
         for layer in reversed(self.layers):
             layer.initialize(x, condition)
             x, _ = layer.inverse_and_log_det(x, condition=condition)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "recompute": self.recompute}
 
 
@@ -112,11 +130,15 @@ class Multiscale(_Composite):
     x [B, H, W, C] <-> z [B, H W C], flat: the last level's part first, then the halves factored out, the one nearest
     to the data last.
 
-    Arguments: `layers`, the flow layers of the levels, listed from latent to data like Chain's: f_L first, f_1 last.
-    Each but f_L must give an even number of channels: ValueError otherwise.
+    Args:
+        layers: the flow layers of the levels, listed from latent to data like Chain's: f_L first, f_1 last.
+        **kwargs: Keras's arguments of a layer.
+
+    Raises:
+        InputError: in `build`, where a level but f_L gives an odd number of channels.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         shape = tuple(input_shape[1:])
         self._shapes = []  # of each level's output, from data to latent
         for layer in reversed(self.layers):
@@ -132,10 +154,12 @@ class Multiscale(_Composite):
                     )
                 shape = (*shape[:-1], shape[-1] // 2)
 
-    def latent_shape(self, event_shape):
+    def latent_shape(self, event_shape: Shape) -> tuple[int, ...]:
         return (math.prod(event_shape),)
 
-    def forward_and_log_det(self, z, condition=None, training=False):
+    def forward_and_log_det(
+        self, z: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         total, h, start = 0.0, None, 0
         for layer, shape in zip(self.layers, reversed(self._shapes), strict=True):
             if h is not None:
@@ -148,7 +172,9 @@ class Multiscale(_Composite):
             total = total + log_det
         return h, total
 
-    def inverse_and_log_det(self, x, condition=None, training=False):
+    def inverse_and_log_det(
+        self, x: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         total, parts = 0.0, []
         for layer, shape in zip(reversed(self.layers), self._shapes, strict=True):
             x, log_det = layer.inverse_and_log_det(x, condition=condition, training=training)
@@ -160,7 +186,7 @@ class Multiscale(_Composite):
         parts.append(ops.reshape(x, (-1, math.prod(self._shapes[-1]))))
         return ops.concatenate(parts[::-1], axis=-1), total
 
-    def initialize(self, x, condition=None):
+    def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:
         for layer in reversed(self.layers):
             layer.initialize(x, condition)
             x, _ = layer.inverse_and_log_det(x, condition=condition)

@@ -1,12 +1,15 @@
 """Invertible 1x1 convolution."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 import scipy.linalg
 from keras import ops
 
+from tfflows._backend import Shape, Tensor, matmul
 from tfflows._backend.autodiff import custom_gradient
 from tfflows.layers.base import FlowLayer, per_example
 
@@ -23,17 +26,21 @@ class Conv1x1(FlowLayer):
     triangular: W can then never become singular. Without it W is free, the default of the released code, and
     log|det W| comes from its QR decomposition, which every backend and XLA have.
 
-    Arguments: `lu`; `seed` of the rotation.
+    Args:
+        lu: whether W is kept as its decomposition.
+        seed: of the rotation.
+        **kwargs: Keras's arguments of a layer.
 
-    Reference: Kingma and Dhariwal 2018, "Glow: generative flow with invertible 1x1 convolutions", arXiv
-    1807.03039, section 3.2.
+    Reference:
+        Kingma and Dhariwal 2018, "Glow: generative flow with invertible 1x1 convolutions", arXiv 1807.03039,
+        section 3.2.
     """
 
-    def __init__(self, lu=False, seed=0, **kwargs):
+    def __init__(self, lu: bool = False, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.lu, self.seed = lu, seed
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         size = input_shape[-1]
         if not self.lu:
             self.matrix = self.add_weight(shape=(size, size), initializer=self._rotation, name="matrix")
@@ -48,14 +55,16 @@ class Conv1x1(FlowLayer):
         self.order = self.add_weight(initializer=_values(order), name="order", **fixed)
         self.sign = self.add_weight(initializer=_values(np.sign(diagonal)), name="sign", **fixed)
 
-    def _rotation(self, shape, dtype):
-        """A uniformly distributed rotation, determinant 1; the same for a seed in every release."""
+    def _rotation(self, shape: Shape, dtype: str) -> np.ndarray:
+        """Returns a uniformly distributed rotation, determinant 1; the same for a seed in every release."""
         q, r = np.linalg.qr(np.random.RandomState(self.seed).randn(*shape))
         q = q * np.sign(np.diag(r))  # the decomposition's signs are a convention, not random
         q[:, 0] *= np.sign(np.linalg.det(q))
         return q.astype(dtype)
 
-    def forward_and_log_det(self, z, condition=None, training=False):
+    def forward_and_log_det(
+        self, z: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         if self.lu:
             lower, upper = self._triangles()
             unpermuted = ops.solve_triangular(lower, ops.transpose(self._permutation()), lower=True)
@@ -64,37 +73,39 @@ class Conv1x1(FlowLayer):
             inverse = ops.inv(ops.convert_to_tensor(self.matrix))
         return self._apply(inverse, -self._log_abs_det(), z)
 
-    def inverse_and_log_det(self, x, condition=None, training=False):
+    def inverse_and_log_det(
+        self, x: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         if self.lu:
             lower, upper = self._triangles()
-            matrix = ops.matmul(self._permutation(), ops.matmul(lower, upper))
+            matrix = matmul(self._permutation(), matmul(lower, upper))
         else:
             matrix = ops.convert_to_tensor(self.matrix)
         return self._apply(matrix, self._log_abs_det(), x)
 
-    def _permutation(self):
+    def _permutation(self) -> Tensor:
         return ops.one_hot(self.order, self.order.shape[0], dtype=self.dtype)
 
-    def _triangles(self):
-        """L and U + diag(sign exp(log_diagonal))."""
+    def _triangles(self) -> tuple[Tensor, Tensor]:
+        """Returns L and U + diag(sign exp(log_diagonal))."""
         eye = np.eye(self.order.shape[0], dtype=self.dtype)
         diagonal = ops.cast(self.sign, self.dtype) * ops.exp(ops.diagonal(self.lower_upper))
         return ops.tril(self.lower_upper, -1) + eye, ops.triu(self.lower_upper, 1) + eye * diagonal
 
-    def _log_abs_det(self):
+    def _log_abs_det(self) -> Tensor:
         if self.lu:
             return ops.sum(ops.diagonal(self.lower_upper))
         return _log_abs_det(ops.convert_to_tensor(self.matrix))[0]
 
-    def _apply(self, matrix, log_abs_det, x):
-        rows = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), ops.transpose(matrix))  # one product for all pixels
+    def _apply(self, matrix: Tensor, log_abs_det: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        rows = matmul(ops.reshape(x, (-1, x.shape[-1])), ops.transpose(matrix))  # one product for all pixels
         return ops.reshape(rows, (-1, *x.shape[1:])), per_example(math.prod(x.shape[1:-1]) * log_abs_det, x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "lu": self.lu, "seed": self.seed}
 
 
-def _log_abs_det_by_qr(matrix):
+def _log_abs_det_by_qr(matrix: Tensor) -> tuple[Tensor]:
     _, triangle = ops.qr(matrix)
     return (ops.sum(ops.log(ops.abs(ops.diagonal(triangle)))),)
 
@@ -105,5 +116,5 @@ _log_abs_det = custom_gradient(
 )
 
 
-def _values(value):
+def _values(value: np.ndarray) -> Callable[..., np.ndarray]:
     return lambda shape, dtype: value.astype(dtype)

@@ -1,13 +1,16 @@
 """Coupling layers."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from tfflows import transformers
+from tfflows._backend import Shape, Tensor
 from tfflows.errors import InputError
 from tfflows.layers import masks
-from tfflows.layers.base import FlowLayer, sum_event
+from tfflows.layers.base import FlowLayer, build_conditioner, sum_event
 
 MASKS = ("halves", "odd_even", "checkerboard")
 
@@ -21,17 +24,33 @@ class Coupling(FlowLayer):
     x, z [B, ..., C]. With f affine this is Dinh et al. 2017, equations 4-9; with f additive, Dinh et al. 2015,
     section 3.2. Additive and affine are arguments, not classes.
 
-    Arguments: `conditioner`, a Keras layer that maps the passed part ([B, ..., C'] with the condition appended to its
-    channels) to `num_parameters` channels for each transformed one; if it has an attribute `outputs` that is None, it
-    is set to that number. `mask`: "halves" of the last axis (channels of an image), "odd_even" places of the last
-    axis, or "checkerboard" over the pixels, whose conditioner sees the image with zeros in the transformed places and
-    the mask as a further channel. `flip` exchanges the two parts. `transformer`: "affine", "additive" or a
-    `Transformer`. `condition_size`: channels N of the condition.
+    Args:
+        conditioner: a `Conditioner`, or another Keras layer, from the passed part ([B, ..., C'] with the condition
+            appended to its channels) to the transformer's `num_parameters` channels for each transformed one.
+        mask: "halves" of the last axis (channels of an image), "odd_even" places of the last axis, or "checkerboard"
+            over the pixels, where the network sees the image with zeros in the transformed places and the mask as a
+            further channel.
+        flip: whether the two parts are exchanged.
+        transformer: "affine", "additive", "spline" or a `Transformer`.
+        condition_size: N, the channels of the condition.
+        **kwargs: Keras's arguments of a layer.
 
-    Errors: ValueError for a mask that does not exist or a conditioner of the wrong width.
+    Raises:
+        InputError: there is no such mask, or the conditioner has another number of outputs.
+
+    Reference:
+        Dinh, Sohl-Dickstein and Bengio 2017, "Density estimation using Real NVP", arXiv 1605.08803, section 3.
     """
 
-    def __init__(self, conditioner, mask="halves", flip=False, transformer="affine", condition_size=0, **kwargs):
+    def __init__(
+        self,
+        conditioner: keras.layers.Layer,
+        mask: str = "halves",
+        flip: bool = False,
+        transformer: str | transformers.Transformer = "affine",
+        condition_size: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if mask not in MASKS:
             raise InputError(f"Coupling got mask={mask!r}: use one of {', '.join(map(repr, MASKS))}.")
@@ -40,10 +59,10 @@ class Coupling(FlowLayer):
         self.condition_size = condition_size
 
     @property
-    def data_dependent(self):
+    def data_dependent(self) -> bool:
         return getattr(self.conditioner, "data_dependent", False)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         *lead, channels = input_shape
         if self.mask == "checkerboard":
             mask = masks.checkerboard(*lead[1:]) ^ self.flip  # [H, W, 1]
@@ -56,31 +75,25 @@ class Coupling(FlowLayer):
         if not passed or not transformed:
             raise InputError(f"Coupling with mask {self.mask!r} cannot divide {channels} channel: it needs at least 2.")
         outputs = self.transformer.num_parameters * transformed
-        if getattr(self.conditioner, "outputs", outputs) is None:
-            self.conditioner.outputs = outputs
-        conditioner_shape = (*lead, passed + self.condition_size)
-        if not self.conditioner.built:
-            self.conditioner.build(conditioner_shape)
-        width = self.conditioner.compute_output_shape(conditioner_shape)[-1]
-        if width != outputs:
-            raise InputError(
-                f"The conditioner of this coupling returns {width} channels: {outputs} are needed, "
-                f"{self.transformer.num_parameters} for each of the {transformed} channels transformed."
-            )
+        build_conditioner(self.conditioner, (*lead, passed + self.condition_size), outputs)
         if not self.transformer.built:
             self.transformer.build((*lead[1:], transformed))
 
-    def forward_and_log_det(self, z, condition=None, training=False):
+    def forward_and_log_det(
+        self, z: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         return self._transform(z, condition, training, inverse=False)
 
-    def inverse_and_log_det(self, x, condition=None, training=False):
+    def inverse_and_log_det(
+        self, x: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         return self._transform(x, condition, training, inverse=True)
 
-    def initialize(self, x, condition=None):
+    def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:
         if self.data_dependent:
             self.conditioner.initialize(self._with_condition(self._divide(x)[0], condition))
 
-    def _transform(self, x, condition, training, inverse):
+    def _transform(self, x: Tensor, condition: Tensor | None, training: bool, inverse: bool) -> tuple[Tensor, Tensor]:
         passed, part = self._divide(x)
         outputs = self.conditioner(self._with_condition(passed, condition), training=training)
         bijector = self.transformer.bijector(outputs)
@@ -94,8 +107,8 @@ class Coupling(FlowLayer):
             y, log_det = self._join(passed, y), ops.broadcast_to(log_det, ops.shape(y))
         return y, sum_event(log_det)
 
-    def _divide(self, x):
-        """What the conditioner sees of x, and what is transformed. A checkerboard's parts are images, not vectors."""
+    def _divide(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what the conditioner sees of x, and what is transformed: of a checkerboard both are whole images."""
         if self.mask == "checkerboard":
             masked = x * self._mask.astype(self.dtype)
             mask = ops.broadcast_to(self._mask[None, ..., :1].astype(self.dtype), (*ops.shape(x)[:-1], 1))
@@ -105,19 +118,19 @@ class Coupling(FlowLayer):
             return (second, first) if self._transformed[0] == 0 else (first, second)
         return _take(x, self._passed), _take(x, self._transformed)
 
-    def _with_condition(self, passed, condition):
+    def _with_condition(self, passed: Tensor, condition: Tensor | None) -> Tensor:
         if not self.condition_size:
             return passed
         return ops.concatenate([passed, spread(condition, passed)], axis=-1)
 
-    def _join(self, passed, transformed):
+    def _join(self, passed: Tensor, transformed: Tensor) -> Tensor:
         if self.mask == "halves":  # both parts are contiguous: no gather
             in_front = self._transformed[0] == 0
             return ops.concatenate([transformed, passed] if in_front else [passed, transformed], axis=-1)
         order = np.argsort(np.concatenate([self._passed, self._transformed]))
         return ops.take(ops.concatenate([passed, transformed], axis=-1), order, axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "conditioner": keras.saving.serialize_keras_object(self.conditioner),
@@ -127,14 +140,13 @@ class Coupling(FlowLayer):
             "condition_size": self.condition_size,
         }
 
-    @classmethod
-    def from_config(cls, config):
-        parts = {key: keras.saving.deserialize_keras_object(config[key]) for key in ("conditioner", "transformer")}
-        return cls(**{**config, **parts})
 
+def spread(condition: Tensor | None, x: Tensor) -> Tensor:
+    """Repeats a condition [B, N] over the pixels of x [B, H, W, C]: [B, H, W, N]; one of that shape stays as it is.
 
-def spread(condition, x):
-    """A condition [B, N] repeated over the pixels of x [B, H, W, C]: [B, H, W, N]; [B, H, W, N] stays as it is."""
+    Raises:
+        InputError: there is no condition.
+    """
     if condition is None:
         raise InputError("This flow is conditional and got no condition: pass `condition`, [B, N].")
     condition = ops.cast(condition, x.dtype)
@@ -145,7 +157,7 @@ def spread(condition, x):
     return ops.broadcast_to(condition, (*ops.shape(x)[:-1], condition.shape[-1]))
 
 
-def _take(x, indices):
-    """x[..., indices] for indices with one stride, as a slice: its gradient is a pad and not a scatter."""
+def _take(x: Tensor, indices: np.ndarray) -> Tensor:
+    """Returns x[..., indices] for indices with one stride, as a slice: its gradient is a pad and not a scatter."""
     step = int(indices[1] - indices[0]) if len(indices) > 1 else 1
     return x[..., int(indices[0]) : int(indices[-1]) + 1 : step]

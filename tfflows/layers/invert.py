@@ -1,7 +1,10 @@
-"""A flow layer the other way round."""
+"""A flow layer with its two directions exchanged."""
+
+from typing import Any
 
 import keras
 
+from tfflows._backend import Shape, Tensor
 from tfflows.errors import InputError
 from tfflows.layers.base import FlowLayer
 
@@ -13,14 +16,19 @@ class Invert(FlowLayer):
     x, z [B, *event]. `Invert(Autoregressive(...))` is the layer of inverse autoregressive flow, which samples in one
     pass of its network (Kingma et al. 2016, arXiv 1606.04934).
 
-    Arguments: `layer`. ValueError in `build` where its latent shape differs from that of x.
+    Args:
+        layer: the flow layer.
+        **kwargs: Keras's arguments of a layer.
+
+    Raises:
+        InputError: in `build`, where the layer's latent shape differs from that of x, or where it is data-dependent.
     """
 
-    def __init__(self, layer, **kwargs):
+    def __init__(self, layer: FlowLayer, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.layer = layer
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         shape = tuple(input_shape[1:])
         if self.layer.latent_shape(shape) != shape:
             raise InputError(
@@ -29,25 +37,25 @@ class Invert(FlowLayer):
             )
         if self.layer.data_dependent or not self.layer.invertible_in_training:
             raise InputError(
-                f"Invert cannot turn {type(self.layer).__name__} round: a layer that learns from the data reaching it "
-                "(ActNorm, BatchNorm) is fitted in the density direction alone; put it outside of Invert."
+                f"Invert cannot exchange the directions of {type(self.layer).__name__}: what is fitted to the data that "
+                "reach it (ActNorm, BatchNorm) is fitted in the density direction alone; put it outside of Invert."
             )
         if not self.layer.built:
             self.layer.build(input_shape)
 
     @property
-    def condition_size(self):
+    def condition_size(self) -> int:
         return self.layer.condition_size
 
-    def forward_and_log_det(self, z, condition=None, training=False):
+    def forward_and_log_det(
+        self, z: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         return self.layer.inverse_and_log_det(z, condition=condition, training=training)
 
-    def inverse_and_log_det(self, x, condition=None, training=False):
+    def inverse_and_log_det(
+        self, x: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         return self.layer.forward_and_log_det(x, condition=condition, training=training)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "layer": keras.saving.serialize_keras_object(self.layer)}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "layer": keras.saving.deserialize_keras_object(config["layer"])})

@@ -1,10 +1,12 @@
-"""From pixel units [0, num_values) to the scale that networks like; each with its log-det (the unit rule)."""
+"""From pixel units [0, num_values) to the scale that networks expect."""
+
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from tfflows._backend import tfb
+from tfflows._backend import Tensor, tfb
 from tfflows.errors import InputError
 from tfflows.layers.base import BijectorLayer
 
@@ -13,18 +15,22 @@ from tfflows.layers.base import BijectorLayer
 class Rescale(BijectorLayer):
     """Linear scaling of pixels to [-1/2, 1/2): z = x / num_values - 1/2.
 
-    x, z [B, *event_shape]; log|det dz/dx| = -D log(num_values).
+    x, z [B, *event_shape]; log|det dz/dx| = -D log(num_values), D the number of dimensions.
+
+    Args:
+        num_values: the number of grey values.
+        **kwargs: Keras's arguments of a layer.
     """
 
-    def __init__(self, num_values=256, **kwargs):
+    def __init__(self, num_values: int = 256, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_values = num_values
 
-    def bijector(self):
+    def bijector(self) -> tfb.Bijector:
         scale, half = (ops.convert_to_tensor(v, self.dtype) for v in (self.num_values, 0.5))
         return tfb.Chain([tfb.Scale(scale), tfb.Shift(half)])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_values": self.num_values}
 
 
@@ -39,25 +45,33 @@ class Logit(BijectorLayer):
     No z leads to an x beyond -b or num_values + b, b = alpha num_values / (1 - 2 alpha): the log-det is
     -inf there, so that the density is 0, and z is 0.
 
-    Arguments: `num_values`, the number of grey values; `alpha` in (0, 1/2), else ValueError.
+    Args:
+        num_values: the number of grey values.
+        alpha: between 0 and 1/2.
+        **kwargs: Keras's arguments of a layer.
+
+    Raises:
+        InputError: `alpha` is out of range.
     """
 
-    def __init__(self, num_values=256, alpha=0.05, **kwargs):
+    def __init__(self, num_values: int = 256, alpha: float = 0.05, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 0 < alpha < 0.5:
             raise InputError(f"Logit got alpha={alpha}: it must lie between 0 and 1/2, for example 0.05.")
         self.num_values, self.alpha = num_values, alpha
 
-    def bijector(self):
+    def bijector(self) -> tfb.Bijector:
         scale = ops.convert_to_tensor(self.num_values / (1 - 2 * self.alpha), self.dtype)
         shift = ops.convert_to_tensor(-self.alpha, self.dtype)
         return tfb.Chain([tfb.Scale(scale), tfb.Shift(shift), tfb.Sigmoid()])
 
-    def inverse_and_log_det(self, x, condition=None, training=False):
+    def inverse_and_log_det(
+        self, x: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         beyond = self.alpha * self.num_values / (1 - 2 * self.alpha)
         outside = ops.logical_or(x <= -beyond, x >= self.num_values + beyond)  # False for NaN, which stays NaN
         z, log_det = super().inverse_and_log_det(ops.where(outside, self.num_values / 2, x))
         return z, ops.where(ops.any(outside, axis=tuple(range(1, len(x.shape)))), -np.inf, log_det)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_values": self.num_values, "alpha": self.alpha}

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from tfflows._backend import Shape, Tensor
 from tfflows.errors import InputError
 from tfflows.layers.base import FlowLayer
 
@@ -14,12 +15,18 @@ class Squeeze(FlowLayer):
     """Trades space for channels: each 2x2 block of pixels becomes one pixel of 4C channels.
 
     x [B, H, W, C] <-> z [B, H/2, W/2, 4C]; the channels of z are ordered (row in block, column in block, channel).
-    H and W must be even: ValueError otherwise.
 
-    Reference: Dinh, Sohl-Dickstein and Bengio 2017, "Density estimation using Real NVP", arXiv 1605.08803, section 3.6.
+    Args:
+        **kwargs: Keras's arguments of a layer.
+
+    Raises:
+        InputError: in `build`, where H or W is odd.
+
+    Reference:
+        Dinh, Sohl-Dickstein and Bengio 2017, "Density estimation using Real NVP", arXiv 1605.08803, section 3.6.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         _, height, width, _ = input_shape
         if height % 2 or width % 2:
             raise InputError(
@@ -27,18 +34,22 @@ class Squeeze(FlowLayer):
                 "crop, pad or resize the images to even sides, or use fewer levels."
             )
 
-    def latent_shape(self, event_shape):
+    def latent_shape(self, event_shape: Shape) -> tuple[int, ...]:
         height, width, channels = event_shape
         return (height // 2, width // 2, 4 * channels)
 
-    def forward_and_log_det(self, z, condition=None, training=False):
+    def forward_and_log_det(
+        self, z: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         _, height, width, channels = z.shape
         x = ops.reshape(z, (-1, height, width, 2, 2, channels // 4))
         x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
         x = ops.reshape(x, (-1, 2 * height, 2 * width, channels // 4))
         return x, ops.zeros_like(z[:, 0, 0, 0])
 
-    def inverse_and_log_det(self, x, condition=None, training=False):
+    def inverse_and_log_det(
+        self, x: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         _, height, width, channels = x.shape
         z = ops.reshape(x, (-1, height // 2, 2, width // 2, 2, channels))
         z = ops.transpose(z, (0, 1, 3, 2, 4, 5))
@@ -50,15 +61,19 @@ class Squeeze(FlowLayer):
 class Flatten(FlowLayer):
     """Images to vectors in row-major order: x [B, *event_shape] <-> z [B, D]."""
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.event_shape = tuple(input_shape[1:])
 
-    def latent_shape(self, event_shape):
+    def latent_shape(self, event_shape: Shape) -> tuple[int, ...]:
         return (math.prod(event_shape),)
 
-    def forward_and_log_det(self, z, condition=None, training=False):
+    def forward_and_log_det(
+        self, z: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         return ops.reshape(z, (-1, *self.event_shape)), ops.zeros_like(z[:, 0])
 
-    def inverse_and_log_det(self, x, condition=None, training=False):
+    def inverse_and_log_det(
+        self, x: Tensor, condition: Tensor | None = None, training: bool = False
+    ) -> tuple[Tensor, Tensor]:
         z = ops.reshape(x, (-1, math.prod(self.event_shape)))
         return z, ops.zeros_like(z[:, 0])

@@ -1,64 +1,93 @@
 """Glow."""
 
 import itertools
-from typing import Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 from tfflows import layers, nets, transformers
-from tfflows._types import Natural, Positive, Rate
+from tfflows._backend import Shape
+from tfflows._types import Natural, Positive, PositiveFloat, Range, Rate
 from tfflows.errors import InputError
+from tfflows.models.rescaling import Rescaling, data_end
 
 
 def glow(
-    event_shape,
-    num_values=256,
-    condition_size=0,
+    event_shape: Shape,
+    num_values: int = 256,
+    condition_size: int = 0,
     *,
     num_levels: Positive = 3,
     num_steps: Positive = 32,
     width: Positive = 512,
-    coupling: Literal["affine", "additive"] = "affine",
+    coupling: Literal["affine", "additive", "spline"] = "affine",
+    num_bins: Annotated[int, Range(2, 101)] = 8,
+    bound: PositiveFloat = 5.0,
     lu: bool = False,
     learn_top: bool = True,
     dropout: Rate = 0.0,
     alpha: float | None = None,
+    rescale: Rescaling | None = None,
+    per_pixel: bool = False,
     seed: Natural = 0,
     recompute: Literal["inverse"] | None = None,
-):
-    """Glow: multi-scale flow of actnorm, invertible 1x1 convolution and coupling.
+) -> layers.Chain:
+    """Returns Glow: a multi-scale flow of actnorm, invertible 1x1 convolution and coupling.
 
     x [B, H, W, C] in [0, num_values) <-> z [B, H W C]; H and W divisible by 2^num_levels. Each level
     squeezes, takes `num_steps` steps, and but for the last factors out half of its channels, whose mean and
     scale a zero convolution of the other half predicts. These learned priors are couplings, and that of the
     top level a scale and shift of each channel: the base is standard normal and temperature acts everywhere.
 
-    Arguments: `num_levels` (L) and `num_steps` (K); `width` and `dropout` of the coupling networks;
-    `coupling`, "affine" or "additive"; `lu`, the form of the 1x1 convolutions, whose rotations have the seeds
-    `seed`, `seed` + 1, ...; `learn_top`, whether the top level's prior is learned; `alpha` of RealNVP's logit,
-    which suits images with much pure black, or None for the paper's linear scaling; `recompute`, None or "inverse",
-    see `layers.Chain`.
+    With spline couplings this is RQ-NSF (C) of Durkan et al. 2019, with Glow's networks where they have residual ones.
 
     Where the released code (openai/glow) differs from the paper's text, this follows the code on the scale
     sigmoid(h + 2), the zero convolution's factor 3, the full matrix W and the learned priors, the paper on
     actnorm and padding (see `layers.ActNorm`, `nets.GlowConvNet`). The code takes W's determinant in
     float64 and gives a class to the top prior alone; here it is in float32, and all networks get the class.
 
-    Reference: Kingma and Dhariwal 2018, "Glow: generative flow with invertible 1x1 convolutions", arXiv
-    1807.03039.
+    Args:
+        event_shape: [H, W, C].
+        num_values: the number of grey values.
+        condition_size: channels of the condition that all networks read, or 0.
+        num_levels: L.
+        num_steps: K.
+        width: of the coupling networks.
+        coupling: "affine", "additive" or "spline".
+        num_bins: of the splines.
+        bound: of the splines, which are the identity outside [-bound, bound].
+        lu: whether the 1x1 convolutions keep the decomposition of their matrix.
+        learn_top: whether the top level's prior is learned.
+        dropout: of the coupling networks.
+        alpha: of the logit, if it is chosen.
+        rescale: "linear", "logit" or "gaussianize"; by default "logit" where `alpha` is given, else "linear".
+        per_pixel: whether the Gaussianization has masses for each pixel.
+        seed: the 1x1 convolutions' rotations have the seeds `seed`, `seed` + 1, ...
+        recompute: None or "inverse", see `layers.Chain`.
+
+    Raises:
+        InputError: an argument has a value that does not exist.
+
+    Reference:
+        Kingma and Dhariwal 2018, "Glow: generative flow with invertible 1x1 convolutions", arXiv 1807.03039; Durkan,
+        Bekasov, Murray and Papamakarios 2019, "Neural spline flows", arXiv 1906.04032.
     """
-    if coupling not in ("affine", "additive"):
-        raise InputError(f"glow got coupling={coupling!r}: use 'affine' or 'additive'.")
+    if coupling not in ("affine", "additive", "spline"):
+        raise InputError(f"glow got coupling={coupling!r}: use 'affine', 'additive' or 'spline'.")
     seeds = itertools.count(seed)
 
-    def step():
-        """From data to latent."""
-        transformer = transformers.Affine(scale="sigmoid") if coupling == "affine" else "additive"
+    def step() -> Iterator[layers.FlowLayer]:
+        """Yields the layers of a step from data to latent."""
+        if coupling == "affine":
+            transformer = transformers.Affine(scale="sigmoid")
+        else:
+            transformer = transformers.Additive() if coupling == "additive" else transformers.Spline(num_bins, bound)
         net = nets.GlowConvNet(width, dropout=dropout)
         yield layers.ActNorm()
         yield layers.Conv1x1(lu=lu, seed=next(seeds))
         yield layers.Coupling(net, transformer=transformer, condition_size=condition_size)
 
-    def split_prior():
-        """Acts on the second half of the channels, the one that `Multiscale` factors out."""
+    def split_prior() -> layers.FlowLayer:
+        """Returns the layer for the second half of the channels, the one that `Multiscale` factors out."""
         transformer = transformers.Affine(scale="clamp")
         return layers.Coupling(nets.ZeroConv2D(), transformer=transformer, condition_size=condition_size)
 
@@ -69,6 +98,5 @@ def glow(
             from_data.append(split_prior())
         elif learn_top:
             from_data.append(layers.ChannelAffine(condition_size))
-        levels.append(layers.Chain(from_data[::-1], recompute=recompute))
-    rescale = layers.Rescale(num_values) if alpha is None else layers.Logit(num_values, alpha)
-    return layers.Chain([layers.Multiscale(levels[::-1]), rescale])
+        levels.append(layers.Chain.from_data(from_data, recompute=recompute))
+    return layers.Chain.from_data([data_end(num_values, rescale, alpha, per_pixel), layers.Multiscale(levels[::-1])])

@@ -1,20 +1,24 @@
 """NICE."""
 
 from tfflows import layers, nets
+from tfflows._backend import Shape
 from tfflows._types import Positive, Rate
+from tfflows.models.rescaling import Rescaling, data_end
 
 
 def nice(
-    event_shape,
-    num_values=256,
-    condition_size=0,
+    event_shape: Shape,
+    num_values: int = 256,
+    condition_size: int = 0,
     *,
     num_couplings: Positive = 4,
     hidden: tuple[Positive, ...] = (1000,) * 5,
     dropout: Rate = 0.0,
     alpha: float | None = None,
-):
-    """Additive couplings that alternate the odd and the even units, then a diagonal scaling.
+    rescale: Rescaling | None = None,
+    per_pixel: bool = False,
+) -> layers.Chain:
+    """Returns NICE: additive couplings that alternate the odd and the even units, then a diagonal scaling.
 
     x [B, H, W, C] in [0, num_values) <-> z [B, H W C]. Meant for a logistic base.
 
@@ -24,8 +28,20 @@ def nice(
     the first layers' biases absorb. With `alpha` they go through RealNVP's logit instead: what a unit's one scale has
     to cover is then alike for the noise of dark, of bright and of uncertain pixels.
 
-    Reference: Dinh, Krueger and Bengio 2015, "NICE: non-linear independent components estimation", arXiv 1410.8516,
-    sections 3.2, 3.3 and 5.1.
+    Args:
+        event_shape: [H, W, C].
+        num_values: the number of grey values.
+        condition_size: channels of the condition that all networks read, or 0.
+        num_couplings: the number of coupling layers.
+        hidden: the widths of the hidden layers.
+        dropout: after each hidden layer.
+        alpha: of the logit, if it is chosen.
+        rescale: "linear", "logit" or "gaussianize"; by default "logit" where `alpha` is given, else "linear".
+        per_pixel: whether the Gaussianization has masses for each pixel.
+
+    Reference:
+        Dinh, Krueger and Bengio 2015, "NICE: non-linear independent components estimation", arXiv 1410.8516,
+        sections 3.2, 3.3 and 5.1.
     """
     couplings = [
         layers.Coupling(
@@ -37,6 +53,5 @@ def nice(
         )
         for index in range(num_couplings)
     ]
-    rescale = layers.Rescale(num_values) if alpha is None else layers.Logit(num_values, alpha)
-    from_data = [rescale, layers.Flatten(), *couplings, layers.DiagonalScale()]
-    return layers.Chain(from_data[::-1])
+    rescaling = data_end(num_values, rescale, alpha, per_pixel)
+    return layers.Chain.from_data([rescaling, layers.Flatten(), *couplings, layers.DiagonalScale()])

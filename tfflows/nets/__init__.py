@@ -1,7 +1,7 @@
-"""Conditioners: the networks inside flow layers. They follow Keras's dtype policy; the last layer is at least float32.
+"""Conditioners: the networks inside flow layers.
 
-`outputs`, the number of output channels, may be left None: the flow layer that owns the network sets it. The last
-layer starts at zero, so that a new flow starts as its elementwise maps at zero parameters (the identity for most).
+They follow Keras's dtype policy; their last layer is float32 at least. It starts at zero, so that a new flow starts as
+its elementwise maps at zero parameters (the identity for most).
 """
 
 from tfflows.nets.base import Conditioner

@@ -1,10 +1,13 @@
 """The masked network of autoregressive layers, and the solution of x from z for the arithmetic of about one pass."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
 import keras
 import numpy as np
 from keras import ops
 
-from tfflows._backend import flow_dtype
+from tfflows._backend import Shape, Tensor, flow_dtype
 from tfflows.errors import InputError
 from tfflows.nets.base import Conditioner
 
@@ -19,26 +22,39 @@ class MADE(Conditioner):
     the condition has degree 0: every unit sees it. Hidden units are sorted by degree, so that what becomes known
     together lies together.
 
-    Arguments: `hidden`, one width or more; `outputs`, P n; `degrees`, "sequential" or "random" (with `seed`);
-    `activation`; `dropout`, a rate after each hidden layer; `l2`, the penalty on the kernels; `condition_size` N.
     It computes in float32 (or float64) whatever Keras's policy says: `call` and `solve` sum in different orders, and
     in half precision the two directions of the flow would disagree.
 
-    Reference: Germain, Gregor, Murray and Larochelle 2015, "MADE", arXiv 1502.03509, sections 3 and 4.
+    Args:
+        hidden: the widths of the hidden layers, one at least.
+        outputs: P n, or None, see `Conditioner`.
+        degrees: "sequential" or "random".
+        activation: of the hidden layers, as Keras takes it.
+        dropout: after each hidden layer.
+        l2: the penalty on the kernels.
+        condition_size: N, or 0.
+        seed: of random degrees.
+        **kwargs: Keras's arguments of a layer.
+
+    Raises:
+        InputError: there is no hidden layer.
+
+    Reference:
+        Germain, Gregor, Murray and Larochelle 2015, "MADE", arXiv 1502.03509, sections 3 and 4.
     """
 
     def __init__(
         self,
-        hidden=(64, 64),
-        outputs=None,
-        degrees="sequential",
-        activation="relu",
-        dropout=0.0,
-        l2=0.0,
-        condition_size=0,
-        seed=0,
-        **kwargs,
-    ):
+        hidden: Sequence[int] = (64, 64),
+        outputs: int | None = None,
+        degrees: Literal["sequential", "random"] = "sequential",
+        activation: str | Callable[[Tensor], Tensor] = "relu",
+        dropout: float = 0.0,
+        l2: float = 0.0,
+        condition_size: int = 0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(outputs, **{"dtype": flow_dtype(), **kwargs})
         if not hidden:
             raise InputError("MADE got hidden=(): give it the width of at least one hidden layer.")
@@ -46,17 +62,17 @@ class MADE(Conditioner):
         self.dropout, self.l2, self.condition_size, self.seed = dropout, l2, condition_size, seed
         self._activation = keras.activations.get(activation)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         n = self.size = input_shape[-1]
         lowest = 0 if self.condition_size else 1
         self._degrees = made_degrees(n, self.hidden, self.degrees, lowest, self.seed)
 
-        def weight(shape, initializer, name):
+        def weight(shape: Shape, initializer: Any, name: str) -> keras.Variable:
             regularizer = keras.regularizers.L2(self.l2) if self.l2 else None
             return self.add_weight(shape=shape, initializer=initializer, regularizer=regularizer, name=name)
 
-        def masked(initializer, index):
-            # What is masked starts at zero and stays there: no penalty on it, and stored weights compress.
+        def masked(initializer: str, index: int) -> Callable[..., Tensor]:
+            # Masked weights start at zero and stay there: they get no penalty, and stored weights compress.
             draw = keras.initializers.get(initializer)
             return lambda shape, dtype=None: self._mask(draw(shape, dtype), index)
 
@@ -72,14 +88,16 @@ class MADE(Conditioner):
             self.condition_kernel = weight(shape, "he_normal", "condition_kernel")
         self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
 
-    def call(self, x, condition=None, training=False):
+    def call(self, x: Tensor, condition: Tensor | None = None, training: bool = False) -> Tensor:
         kernels, biases = self._weights(condition)
         for kernel, bias in zip(kernels[:-1], biases[:-1], strict=True):
             x = self.drop(self._activation(ops.matmul(x, kernel) + bias), training=training)
         return ops.tensordot(x, kernels[-1], axes=1) + biases[-1]
 
-    def solve(self, z, element, condition=None):
-        """x and log-dets, both [B, n], such that x_i, log_det_i = element(z_i, outputs_i(x_1 .. x_(i-1))).
+    def solve(
+        self, z: Tensor, element: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Returns x and log-dets, both [B, n], such that x_i, log_det_i = element(z_i, outputs_i(x_1 .. x_(i-1))).
 
         `element` maps [B, 1] and outputs [B, P] to [B, 1] twice. The result is that of n passes of `call`, but a
         hidden unit is computed when the inputs it sees are known and not again: by blocks of dimensions, one matrix
@@ -96,7 +114,7 @@ class MADE(Conditioner):
         # The batch is the last axis here, so that what is read and written lies together.
         z, biases = ops.transpose(z), [ops.transpose(bias) for bias in biases]
 
-        def solve_block(index, carry):
+        def solve_block(index: Tensor, carry: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             *known, log_det = carry
             at = ops.unstack(ops.take(ops.convert_to_tensor(table), index, axis=0), len(sizes))
             known = [
@@ -109,13 +127,13 @@ class MADE(Conditioner):
                 before.append(ops.tensordot(columns, known[i], axes=1) + _window(bias, at[to], sizes[to]))
                 within.append(_window(columns, at[i], sizes[i], axis=-1))
 
-            def hidden(x):
+            def hidden(x: Tensor) -> list[Tensor]:
                 values = [x]  # [block, B]
                 for kernel, rest in zip(within[:-1], before[:-1], strict=True):
                     values.append(self._activation(ops.matmul(kernel, values[-1]) + rest))
                 return values
 
-            def solve_dimension(j, carry):
+            def solve_dimension(j: Tensor, carry: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
                 x, log_det = carry
                 outputs = ops.matmul(within[-1][j], hidden(x)[-1]) + before[-1][j]  # [P, B]
                 x_j, log_det_j = element(ops.transpose(z_here[j][None]), ops.transpose(outputs))
@@ -131,14 +149,14 @@ class MADE(Conditioner):
         x, *_, log_det = ops.fori_loop(0, len(starts), solve_block, tuple(empty))
         return ops.transpose(x), ops.transpose(log_det)
 
-    def _mask(self, kernel, index):
-        """`kernel`, the one numbered `index`, with zeros where the unit does not see the input."""
+    def _mask(self, kernel: Tensor, index: int) -> Tensor:
+        """Returns `kernel`, the one numbered `index`, with zeros where the unit does not see the input."""
         # Compared in the graph: as constants the masks would be as large as the weights.
         degrees = ops.reshape(ops.convert_to_tensor(self._degrees[index]), (-1, *(1,) * (len(kernel.shape) - 1)))
         return ops.where(degrees <= self._degrees[index + 1], kernel, ops.zeros_like(kernel))
 
-    def _weights(self, condition):
-        """The masked kernels, and the biases, the first with the condition's part: [B, H]."""
+    def _weights(self, condition: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
+        """Returns the masked kernels, and the biases, the first with the condition's part: [B, H]."""
         kernels = [self._mask(ops.convert_to_tensor(kernel), index) for index, kernel in enumerate(self.kernels)]
         biases = [ops.convert_to_tensor(bias)[None] for bias in self.biases]
         if self.condition_size:
@@ -148,16 +166,19 @@ class MADE(Conditioner):
             biases[0] = biases[0] + ops.matmul(condition, self.condition_kernel)
         return kernels, biases
 
-    def compute_output_shape(self, input_shape, condition_shape=None):
-        return (input_shape[0], self.outputs // input_shape[-1], input_shape[-1])
+    # Keras's functional API matches these names with the arguments of `call`.
+    def compute_output_shape(self, x_shape: Shape, condition_shape: Shape | None = None) -> tuple[int | None, ...]:
+        return (x_shape[0], self.outputs // x_shape[-1], x_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = ("hidden", "degrees", "activation", "dropout", "l2", "condition_size", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def made_degrees(size, hidden, mode="sequential", lowest=1, seed=0):
-    """Degrees of the units of a MADE, one array [width] for each layer: inputs, hidden layers, outputs.
+def made_degrees(
+    size: int, hidden: Sequence[int], mode: str = "sequential", lowest: int = 1, seed: int = 0
+) -> list[np.ndarray]:
+    """Returns the degrees of the units of a MADE, one array [width] for each layer: inputs, hidden layers, outputs.
 
     A unit is connected to those of the layer before whose degree is not above its own. Input i (of 1 .. size) has
     degree i and output i degree i - 1, so that it sees the inputs before i alone. Hidden units of degree m see the
@@ -178,20 +199,20 @@ def made_degrees(size, hidden, mode="sequential", lowest=1, seed=0):
     return [layer.astype("int32") for layer in (*degrees, np.arange(size))]
 
 
-def _windows(degrees, starts, block):
-    """Where the units lie that become known with the dimensions start .. start + block - 1, and how many at most."""
+def _windows(degrees: np.ndarray, starts: np.ndarray, block: int) -> tuple[np.ndarray, int]:
+    """Returns where the units that become known with dimensions start .. start + block - 1 begin, and the most."""
     first = np.searchsorted(degrees, starts)
     width = int(np.max(np.searchsorted(degrees, starts + block) - first))
     return np.minimum(first, len(degrees) - width), width
 
 
-def _window(v, start, size, axis=0):
-    """v[start : start + size] along one axis, for a start known when the graph runs."""
+def _window(v: Tensor, start: int | Tensor, size: int, axis: int = 0) -> Tensor:
+    """Returns v[start : start + size] along one axis, for a start known when the graph runs."""
     axis %= len(v.shape)
     shape = [size if i == axis else extent for i, extent in enumerate(ops.shape(v))]
     return ops.slice(v, [start if i == axis else np.int32(0) for i in range(len(shape))], shape)
 
 
-def _write(v, start, values):
-    """v with `values` in the rows from `start` on. (`ops.slice_update` is no op of TensorFlow's own without XLA.)"""
+def _write(v: Tensor, start: int | Tensor, values: Tensor) -> Tensor:
+    """Returns v with `values` in the rows from `start` on; `ops.slice_update` is slow on TensorFlow without XLA."""
     return ops.scatter_update(v, start + np.arange(values.shape[0], dtype="int32")[:, None], values)

@@ -1,7 +1,11 @@
 """The multilayer perceptron."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 
+from tfflows._backend import Shape, Tensor
 from tfflows.nets.base import Conditioner
 
 
@@ -9,14 +13,26 @@ from tfflows.nets.base import Conditioner
 class MLP(Conditioner):
     """A multilayer perceptron on the last axis: [B, ..., C] -> [B, ..., outputs].
 
-    Arguments: `hidden`, the widths of the hidden layers; `activation`; `dropout`, a rate after each hidden layer.
+    Args:
+        hidden: the widths of the hidden layers.
+        outputs: the number of output channels, or None, see `Conditioner`.
+        activation: of the hidden layers, as Keras takes it.
+        dropout: after each hidden layer.
+        **kwargs: Keras's arguments of a layer.
     """
 
-    def __init__(self, hidden=(64, 64), outputs=None, activation="relu", dropout=0.0, **kwargs):
+    def __init__(
+        self,
+        hidden: Sequence[int] = (64, 64),
+        outputs: int | None = None,
+        activation: str | Callable[[Tensor], Tensor] = "relu",
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(outputs, **kwargs)
         self.hidden, self.activation, self.dropout = tuple(hidden), activation, dropout
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self._layers_in_order = []
         for width in self.hidden:
             layer = keras.layers.Dense(width, self.activation, kernel_initializer="he_normal", dtype=self.dtype_policy)
@@ -28,11 +44,11 @@ class MLP(Conditioner):
         )
         self.build_all(self._layers_in_order, input_shape)
 
-    def call(self, x, training=False):
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
         for layer in self._layers_in_order:
             x = layer(x, training=training) if isinstance(layer, keras.layers.Dropout) else layer(x)
         return x
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {"hidden": self.hidden, "activation": self.activation, "dropout": self.dropout}
         return {**super().get_config(), **config}

@@ -11,8 +11,12 @@ __all__ = ["Additive", "Affine", "MixtureOfGaussians", "Spline", "Transformer", 
 _NAMES = {"additive": Additive, "affine": Affine, "spline": Spline}
 
 
-def get(transformer):
-    """A transformer from its name or itself; ValueError for anything else."""
+def get(transformer: str | Transformer) -> Transformer:
+    """Returns a transformer from its name, or itself.
+
+    Raises:
+        InputError: there is no transformer of this name.
+    """
     if isinstance(transformer, Transformer):
         return transformer
     if transformer not in _NAMES:

@@ -1,10 +1,12 @@
 """Additive and affine transformers."""
 
+from typing import Any, Literal
+
 import keras
 import numpy as np
 from keras import ops
 
-from tfflows._backend import tfb
+from tfflows._backend import Shape, Tensor, tfb
 from tfflows.errors import InputError
 from tfflows.transformers.base import Transformer
 
@@ -15,7 +17,7 @@ class Additive(Transformer):
 
     num_parameters = 1
 
-    def bijector(self, outputs):
+    def bijector(self, outputs: Tensor) -> tfb.Bijector:
         return tfb.Shift(outputs)
 
 
@@ -30,21 +32,29 @@ class Affine(Transformer):
       "clamp"    log_scale = bound tanh(h / bound): nearly free (Papamakarios et al. 2017 leave it free).
     The papers of RealNVP and Glow write the density direction z = exp(s) x + t: the same family with
     s = -log_scale, t = -exp(-log_scale) shift.
+
+    Args:
+        scale: "tanh", "sigmoid" or "clamp".
+        bound: of the log_scale.
+        **kwargs: Keras's arguments of a layer.
+
+    Raises:
+        InputError: there is no such `scale`.
     """
 
     num_parameters = 2
 
-    def __init__(self, scale="tanh", bound=5.0, **kwargs):
+    def __init__(self, scale: Literal["tanh", "sigmoid", "clamp"] = "tanh", bound: float = 5.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if scale not in ("tanh", "sigmoid", "clamp"):
             raise InputError(f"Affine got scale={scale!r}: use 'tanh', 'sigmoid' or 'clamp'.")
         self.scale, self.bound = scale, bound
 
-    def build(self, event_shape):
+    def build(self, event_shape: Shape) -> None:
         if self.scale == "tanh":
             self.factor = self.add_weight(shape=(event_shape[-1],), initializer="ones", name="factor")
 
-    def bijector(self, outputs):
+    def bijector(self, outputs: Tensor) -> tfb.Bijector:
         shift, h = ops.split(outputs, 2, axis=-1)
         if self.scale == "tanh":
             log_scale = self.bound * ops.tanh(self.factor / self.bound) * ops.tanh(h)
@@ -56,5 +66,5 @@ class Affine(Transformer):
             log_scale = self.bound * ops.tanh(h / self.bound)
         return tfb.Chain([tfb.Shift(shift), tfb.Scale(log_scale=log_scale)])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale": self.scale, "bound": self.bound}

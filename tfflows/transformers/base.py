@@ -4,30 +4,56 @@ A transformer for n elements takes a conditioner's output [B, ..., num_parameter
 scalar TFP bijector z -> x on [B, ..., n].
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from tfflows._backend import flow_dtype
+from tfflows._backend import Shape, Tensor, flow_dtype, tfb, uncached
 
 
 class Transformer(keras.layers.Layer):
-    """The base of transformers: `num_parameters` for each element, and `bijector(outputs)`."""
+    """The base of transformers: elementwise bijections with parameters from a network.
 
-    num_parameters = None
+    Called as a Keras layer, it is the density direction: (x [B, ..., n], outputs [B, ..., P n]) -> z and
+    log|dz/dx|, both [B, ..., n].
 
-    def __init__(self, **kwargs):
+    Attributes:
+        num_parameters: P, the number of parameters of each element.
+    """
+
+    num_parameters: int
+
+    def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", flow_dtype())
         super().__init__(autocast=False, **kwargs)
 
-    def build(self, event_shape):
-        """Makes weights for elements of `event_shape` (no batch)."""
+    def build(self, event_shape: Shape) -> None:
+        """Makes weights for elements of `event_shape`, of which only the last axis counts."""
 
-    def bijector(self, outputs):
+    def bijector(self, outputs: Tensor) -> tfb.Bijector:
+        """Returns the bijector z -> x on [B, ..., n].
+
+        Args:
+            outputs: of a conditioner, [B, ..., num_parameters * n], parameter-major.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not implement bijector")
 
+    def call(self, x: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns z and log|dz/dx|, both of the shape of x [B, ..., n], for a conditioner's outputs [B, ..., P n]."""
+        bijector, x = self.bijector(outputs), uncached(x)
+        z, log_det = bijector.inverse(x), bijector.inverse_log_det_jacobian(x, event_ndims=0)
+        return z, ops.broadcast_to(log_det, ops.shape(z))
 
-def parameters_last(outputs, num_parameters):
-    """[B, ..., P n], parameter-major, as [B, ..., n, P]."""
+    def compute_output_shape(
+        self, x_shape: Shape, outputs_shape: Shape
+    ) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
+        """Returns the shapes of z and of the log-determinants."""
+        return tuple(x_shape), tuple(x_shape)
+
+
+def parameters_last(outputs: Tensor, num_parameters: int) -> Tensor:
+    """Returns outputs [B, ..., P n], parameter-major, as [B, ..., n, P]."""
     shape = ops.shape(outputs)
     outputs = ops.reshape(outputs, (*shape[:-1], num_parameters, outputs.shape[-1] // num_parameters))
     return ops.swapaxes(outputs, -1, -2)

@@ -1,12 +1,13 @@
 """A mixture of normals as an elementwise bijection: the conditionals of MADE MoG."""
 
 import statistics
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from tfflows._backend import tfb, tfd
+from tfflows._backend import Tensor, tfb, tfd
 from tfflows.errors import InputError
 from tfflows.transformers.base import Transformer, parameters_last
 
@@ -27,31 +28,37 @@ class MixtureOfGaussians(Transformer):
     log sigma = log s + bound tanh(r / bound). The constants m differ between components, since equal components would
     stay equal, and s makes the variance 1 at zero outputs.
 
-    Arguments: `num_components` C; `bound` of the log-scales.
+    Args:
+        num_components: C.
+        bound: of the log-scales.
+        **kwargs: Keras's arguments of a layer.
+
+    Raises:
+        InputError: there are no components.
     """
 
-    def __init__(self, num_components=10, bound=5.0, **kwargs):
+    def __init__(self, num_components: int = 10, bound: float = 5.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if num_components < 1:
             raise InputError(f"MixtureOfGaussians got num_components={num_components}: it must be at least 1.")
         self.num_components, self.bound = num_components, bound
         self.num_parameters = 3 * num_components
 
-    def bijector(self, outputs):
+    def bijector(self, outputs: Tensor) -> tfb.Bijector:
         logits, loc, log_scale = ops.split(parameters_last(outputs, self.num_parameters), 3, axis=-1)
         normal = statistics.NormalDist()
         start = 0.9 * np.array([normal.inv_cdf((c + 0.5) / self.num_components) for c in range(self.num_components)])
         log_scale = self.bound * ops.tanh(log_scale / self.bound) + float(0.5 * np.log(1 - np.var(start)))
         return _MixtureBijector(logits, loc + start.astype(self.dtype), log_scale)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_components": self.num_components, "bound": self.bound}
 
 
 class _MixtureBijector(tfb.Bijector):
     """Forward z -> x is the mixture's quantile function of Phi(z); parameters [..., C]."""
 
-    def __init__(self, logits, loc, log_scale):
+    def __init__(self, logits: Tensor, loc: Tensor, log_scale: Tensor) -> None:
         parameters = dict(locals())
         self._log_weights = ops.log_softmax(logits, axis=-1)
         self._loc, self._log_scale = loc, log_scale
@@ -64,35 +71,35 @@ class _MixtureBijector(tfb.Bijector):
         )
 
     @classmethod
-    def _parameter_properties(cls, dtype):
+    def _parameter_properties(cls, dtype: str) -> dict[str, Any]:
         return {}
 
-    def _inverse(self, x):
+    def _inverse(self, x: Tensor) -> Tensor:
         lower, upper = self._log_tails(x)
         # The smaller of the two tails is the one that keeps its digits.
         z = _quantile(ops.minimum(lower, upper))
         return ops.where(lower < upper, z, -z)
 
-    def _inverse_log_det_jacobian(self, x):
+    def _inverse_log_det_jacobian(self, x: Tensor) -> Tensor:
         return self._log_density(x) - _normal(x).log_prob(self._inverse(x))
 
-    def _forward(self, z):
+    def _forward(self, z: Tensor) -> Tensor:
         """Solves log tail(x) = log Phi(-|z|), in the tail that z lies in."""
         low_side = z < 0
         sign = ops.where(low_side, ops.ones_like(z), -ops.ones_like(z))
         target = _normal(z).log_cdf(-ops.abs(z))
         tolerance = 8 * np.finfo(np.dtype(keras.backend.standardize_dtype(z.dtype))).eps
 
-        def residual_and_step(x):
+        def residual_and_step(x: Tensor) -> tuple[Tensor, Tensor]:
             lower, upper = self._log_tails(x)
             tail = ops.where(low_side, lower, upper)
             residual = sign * (tail - target)
             return residual, ops.exp(ops.minimum(tail - self._log_density(x), 60.0))  # finite between far components
 
-        def searching(index, x, low, high, done):
+        def searching(index: Tensor, x: Tensor, low: Tensor, high: Tensor, done: Tensor) -> Tensor:
             return ops.logical_and(index < MAX_ITERATIONS, ops.logical_not(ops.all(done)))
 
-        def search(index, x, low, high, done):
+        def search(index: Tensor, x: Tensor, low: Tensor, high: Tensor, done: Tensor) -> tuple[Tensor, ...]:
             residual, step = residual_and_step(x)
             proposal = x - residual * step
             low, high = ops.where(residual < 0, x, low), ops.where(residual < 0, high, x)
@@ -112,25 +119,25 @@ class _MixtureBijector(tfb.Bijector):
         residual, step = residual_and_step(x)
         return x - (residual - ops.stop_gradient(residual)) * ops.stop_gradient(step)
 
-    def _standard(self, x):
+    def _standard(self, x: Tensor) -> Tensor:
         return (x[..., None] - self._loc) * ops.exp(-self._log_scale)
 
-    def _log_tails(self, x):
-        """log P(X <= x) and log P(X > x)."""
+    def _log_tails(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns log P(X <= x) and log P(X > x)."""
         t = ops.clip(self._standard(x), -1e4, 1e4)  # beyond, the expansion of log Phi overflows in float32
         return tuple(ops.logsumexp(self._log_weights + _normal(x).log_cdf(v), axis=-1) for v in (t, -t))
 
-    def _log_density(self, x):
+    def _log_density(self, x: Tensor) -> Tensor:
         log_densities = _normal(x).log_prob(self._standard(x)) - self._log_scale
         return ops.logsumexp(self._log_weights + log_densities, axis=-1)
 
 
-def _normal(x):
+def _normal(x: Tensor) -> tfd.Normal:
     return tfd.Normal(ops.zeros((), x.dtype), ops.ones((), x.dtype))
 
 
-def _quantile(log_p):
-    """Phi^-1(exp(log_p)) for log_p <= log(1/2), however small."""
+def _quantile(log_p: Tensor) -> Tensor:
+    """Returns Phi^-1(exp(log_p)) for log_p <= log(1/2), however small."""
     normal, value = _normal(log_p), ops.stop_gradient(log_p)
     far = value < -2.0
     radicand = -2 * ops.where(far, value, -2.0) - np.log(2 * np.pi)

@@ -1,10 +1,12 @@
 """The rational-quadratic spline transformer."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
-from tfflows._backend import compile_time_eval, tfb
+from tfflows._backend import Tensor, compile_time_eval, tfb
 from tfflows.errors import InputError
 from tfflows.transformers.base import Transformer, parameters_last
 
@@ -18,21 +20,28 @@ class Spline(Transformer):
         bin sizes = 2 bound (floor + (1 - K floor) softmax(widths or heights)), inner slopes = floor + softplus(slopes)
     with floor = 1e-3, and slopes shifted such that zero outputs give the identity.
 
-    Arguments: `num_bins` K >= 2; `bound` > 0.
+    Args:
+        num_bins: K, from 2 to 100.
+        bound: positive.
+        **kwargs: Keras's arguments of a layer.
 
-    Reference: Durkan, Bekasov, Murray and Papamakarios 2019, "Neural spline flows", arXiv 1906.04032, section 3.1.
+    Raises:
+        InputError: an argument is out of range.
+
+    Reference:
+        Durkan, Bekasov, Murray and Papamakarios 2019, "Neural spline flows", arXiv 1906.04032, section 3.1.
     """
 
     floor = 1e-3
 
-    def __init__(self, num_bins=8, bound=5.0, **kwargs):
+    def __init__(self, num_bins: int = 8, bound: float = 5.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 2 <= num_bins <= 100 or bound <= 0:
             raise InputError(f"Spline got num_bins={num_bins}, bound={bound}: use 2 to 100 bins and a positive bound.")
         self.num_bins, self.bound = num_bins, bound
         self.num_parameters = 3 * num_bins - 1
 
-    def bijector(self, outputs):
+    def bijector(self, outputs: Tensor) -> tfb.Bijector:
         outputs = parameters_last(outputs, self.num_parameters)
         widths, heights, slopes = ops.split(outputs, [self.num_bins, 2 * self.num_bins], axis=-1)
         shift = float(np.log(np.expm1(1 - self.floor)))
@@ -45,16 +54,16 @@ class Spline(Transformer):
             )
         )
 
-    def _sizes(self, h):
+    def _sizes(self, h: Tensor) -> Tensor:
         return 2 * self.bound * (self.floor + (1 - self.num_bins * self.floor) * ops.softmax(h, axis=-1))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_bins": self.num_bins, "bound": self.bound}
 
 
 class _Spline(tfb.RationalQuadraticSpline):
     """TFP's spline; on JAX it pads by the rank of its knots, which under jit must be kept from becoming a tracer."""
 
-    def _compute_shared(self, x=None, y=None):
+    def _compute_shared(self, x: Tensor | None = None, y: Tensor | None = None) -> Any:
         with compile_time_eval():
             return super()._compute_shared(x=x, y=y)
