@@ -75,12 +75,7 @@ class FlowLayer(NestedConfig, keras.layers.Layer):
     def inverse_and_log_det(
         self, x: Tensor, condition: Tensor | None = None, training: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Maps data to a latent.
-
-        Args:
-            x: data, [B, *event_shape].
-            condition: [B, N] or [B, H, W, N], or None where the layer reads none.
-            training: whether dropout and batch statistics are in use.
+        """Maps data x [B, *event_shape] to a latent, the inverse of `forward_and_log_det` with the same arguments.
 
         Returns:
             z [B, *latent_shape] and log|det dz/dx| [B].
