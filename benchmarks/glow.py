@@ -65,8 +65,8 @@ def floor():
             self.levels, channels = [], SHAPE[2]
             for level in range(LEVELS):
                 channels *= 4
-                nets = [nets.GlowConvNet(WIDTH, channels) for _ in range(STEPS)]
-                self.levels.append([*nets, nets.ZeroConv2D(channels)] if level < LEVELS - 1 else nets)
+                steps = [nets.GlowConvNet(WIDTH, channels) for _ in range(STEPS)]
+                self.levels.append([*steps, nets.ZeroConv2D(channels)] if level < LEVELS - 1 else steps)
                 channels //= 2
 
         def call(self, x, training=False):

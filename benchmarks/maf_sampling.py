@@ -16,8 +16,6 @@ import subprocess
 import sys
 import time
 
-from tfflows import nets
-
 SIZE, BATCH, LAYERS, HIDDEN = 784, 64, 5, (1024, 1024)
 SIDES = ("tfflows", "tfp", "nflows", "zuko")
 
@@ -46,7 +44,7 @@ def tfflows(degrees):
     import numpy as np
     import tensorflow as tf
 
-    from tfflows import layers
+    from tfflows import layers, nets
 
     parts = []
     for seed in range(LAYERS):

@@ -70,7 +70,7 @@ class Posterior(keras.Model):
     def call(self, z):
         """One-sample ELBOs [B] at theta = transform(z)."""
         theta, log_det = self.q.transform.forward_and_log_det(z)
-        return log_joint(theta, self.y) - (self.q.prior.log_prob(z) - log_det)
+        return log_joint(theta, self.y) - (self.q.base.log_prob(z) - log_det)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return -ops.mean(y_pred)

@@ -96,13 +96,22 @@ class World:
             damage(self.home / name / "1")
         self.files.mkdir()
         shutil.copytree(self.home / "small" / "1", self.files / "exported" / "small" / "1")
-        texts = {"bad": "name = \n", "key": SMALL.replace("epochs", "epoch"), "width": SMALL.replace("[32]", '"8"')}
+        texts = {
+            "bad": "name = \n",
+            "key": SMALL.replace("epochs", "epoch"),
+            "width": SMALL.replace("[32]", '"8"'),
+            "warmup": SMALL + "warmup_epochs = 3\n",
+        }
         for name, text in texts.items():
             (self.files / f"{name}.toml").write_text(text)
+        np.savez(self.files / "images.npz", image=np.zeros((40, 8, 8), np.uint8))
+        np.savez(self.files / "few.npz", image=np.zeros((3, 8, 8), np.uint8))
+        labelled = SMALL.replace("17\n[model]", "17\nnum_classes = 3\n[model]\nconditional = true")
+        store.publish(self.home / "labelled", lambda folder: self._write(folder, labelled))
 
-    def _write(self, folder):
-        flow = zoo.build(Recipe.from_toml(SMALL))
-        (folder / "recipe.toml").write_text(SMALL)
+    def _write(self, folder, text=SMALL):
+        flow = zoo.build(Recipe.from_toml(text))
+        (folder / "recipe.toml").write_text(text)
         (folder / "metrics.json").write_text(json.dumps({"bits_per_dim": 4.0, "limit": None, "protocol": "none"}))
         flow.save_weights(folder / "model.weights.h5")
         if ON_TENSORFLOW:

@@ -49,7 +49,7 @@ def environment(wheel, tmp_path_factory):
 def test_the_wheel_holds_every_module_recipe_and_small_weight_file(wheel):
     held = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "tfflows").rglob("*.py")}
-    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "tfflows/serving/templates").iterdir()}
+    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "tfflows/export/templates").iterdir()}
     recipes = {f"tfflows/_zoo/{path.name}" for path in (ROOT / "zoo").glob("*.toml")}
     saved = ROOT / "saved_models"
     weights = {
@@ -68,6 +68,18 @@ def test_the_installed_wheel_runs_outside_the_tree(environment, tmp_path):
     file, shape = run(environment / "bin" / "python", "-c", code, cwd=tmp_path).splitlines()
     assert Path(file).is_relative_to(environment)
     assert shape == "(8, 8, 1)"
+
+
+def test_an_editable_install_is_found_from_the_folder_above_the_clone(tmp_path):
+    """There Python also sees the clone itself, a folder called tfflows without an __init__.py."""
+    clone = tmp_path / "tfflows"
+    ignored = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "saved_models", "tests", "docs")
+    shutil.copytree(ROOT, clone, ignore=ignored)
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "-e", clone, cwd=tmp_path)
+    code = "import importlib.util; print(importlib.util.find_spec('tfflows').origin)"
+    assert run(python, "-c", code, cwd=tmp_path).strip() == str(clone / "tfflows" / "__init__.py")
 
 
 def test_the_wheels_own_weights_sample(environment, tmp_path):

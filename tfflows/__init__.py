@@ -42,5 +42,6 @@ def __dir__() -> list[str]:
 # Keras loads a saved model by the registered names of its classes, so they are all imported with the package. The
 # command line (a script named tfflows, or python -m) alone goes without: its help must not wait for TensorFlow.
 if os.path.basename(sys.argv[0] if sys.argv else "") not in ("tfflows", "tfflows.exe", "-m"):
+    import tfflows._backend  # first, since it keeps TensorFlow quiet while it loads
     import tfflows.flow
     import tfflows.models  # noqa: F401  (with layers, nets, transformers and dequantizers)

@@ -78,7 +78,7 @@ def training(folder, kills=20, epochs=200, seconds=20.0, seed=0):
                 log.seek(0)
                 raise AssertionError(f"training ended by itself: {log.read()[-1000:]}")
             log.seek(0)
-            begun = [int(epoch) for epoch in re.findall(r"Epoch (\d+)/", log.read())]
+            begun = [int(epoch) for epoch in re.findall(r"epoch (\d+)/", log.read())]
         verify(parent)
         verify(parent / ".training")
         before, kept = kept, max(store.versions(parent / ".training"), default=0)

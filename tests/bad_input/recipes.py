@@ -10,9 +10,9 @@ CASES = {
     "no epochs": ("epochs = 5", "epochs = 0", "train.epochs is 0", "expected >= 1"),
     "learning rate": ("learning_rate = 1", "learning_rate = -1", "learning_rate is -1.0", "expected > 0"),
     "optimizer": ("learning_rate = 1", 'optimizer = "adan"', "optimizer is 'adan'", "expected one of 'adam'"),
-    "ema": ("learning_rate = 1", "ema = 1.0", "train.ema is 1.0", "expected between 0 and 1"),
+    "ema": ("learning_rate = 1", "ema = 1.0", "train.ema is 1.0", "expected > 0 and < 1"),
     "rank of the shape": ("[8, 8, 1]", "[8, 8]", "data.shape is [8, 8]", "expected 3 integers in brackets"),
-    "channels": ("[8, 8, 1]", "[8, 8, 2]", "data.shape is (8, 8, 2)", "expected 1 or 3 channels"),
+    "channels": ("[8, 8, 1]", "[8, 8, 2]", "data.shape is 2", "expected one of 1, 3"),
     "num_values": ("num_values = 17\n", "num_values = 18\n", "num_values is 18", "2 to source_values, which is 17"),
     "conditional without classes": (
         'family = "glow"',
@@ -38,5 +38,5 @@ CASES = {
     "dropout": ("lu = true", "dropout = 1.5", "model.arguments.dropout is 1.5", "expected >= 0 and < 1"),
     "alpha": ("lu = true", "alpha = 0.7", "alpha=0.7", "between 0 and 1/2"),
     "more levels than the image has": ("num_levels = 2", "num_levels = 5", "images of 1x1", "use fewer levels"),
-    "evaluation seed": ("[train]", "[evaluation]\nseed = -1\n[train]", "evaluation.seed is -1", "expected 0 to 2^31"),
+    "evaluation seed": ("[train]", "[evaluation]\nseed = -1\n[train]", "evaluation.seed is -1", "expected >= 0"),
 }

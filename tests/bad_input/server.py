@@ -9,9 +9,9 @@ SEED, TEMPERATURE = np.array([1], np.int32), np.array([1], np.float32)
 
 # (path, body, status, what was given, what to do)
 REST = {
-    "no JSON": (":predict", b"{", 400, "the request is no JSON", "Expecting property name"),
-    "no text": (":predict", b"\xff\xfe\x00", 400, "the request is no JSON", "decode"),
-    "deep": (":predict", b"[" * 10**5, 400, "the request is no JSON", "recursion"),
+    "no JSON": (":predict", b"{", 400, "the request is not JSON", "Expecting property name"),
+    "no text": (":predict", b"\xff\xfe\x00", 400, "the request is not JSON", "decode"),
+    "deep": (":predict", b"[" * 10**5, 400, "the request is not JSON", "recursion"),
     "no object": (":predict", [1], 400, "must be a JSON object", 'either "instances" (rows) or "inputs" (columns)'),
     "both formats": (":predict", {"instances": [ROW], "inputs": [ROW]}, 400, "JSON object", "either"),
     "no rows": (":predict", {"instances": []}, 400, "instances", "a list of at least one row"),
@@ -22,16 +22,16 @@ REST = {
         "instances",
         "the same keys",
     ),
-    "ragged": (":predict", {"instances": [[[[1], [2]], [[3]]]]}, 400, "'images' is no array", "different lengths"),
-    "text": (":predict", {"inputs": "image"}, 400, "no uint8", "give numbers of that type"),
-    "fractions": (":predict", {"inputs": (IMAGES + 0.5).tolist()}, 400, "no uint8", "give numbers of that type"),
-    "null": (":predict", {"inputs": None}, 400, "no uint8", "give numbers of that type"),
+    "ragged": (":predict", {"instances": [[[[1], [2]], [[3]]]]}, 400, "'images' is not an array", "different lengths"),
+    "text": (":predict", {"inputs": "image"}, 400, "not uint8", "give numbers of that type"),
+    "fractions": (":predict", {"inputs": (IMAGES + 0.5).tolist()}, 400, "not uint8", "give numbers of that type"),
+    "null": (":predict", {"inputs": None}, 400, "not uint8", "give numbers of that type"),
     "range": (":predict", {"inputs": (IMAGES.astype(int) + 250).tolist()}, 400, "from 250 to 266", "holds 0 to 255"),
     "NaN": (
         ":predict",
         {"signature_name": "sample", "inputs": {"seed": [float("nan")], "temperature": [1]}},
         400,
-        "'seed' holds values that are no int32",
+        "'seed' holds values that are not int32",
         "give numbers of that type",
     ),
     "several inputs": (
@@ -98,5 +98,5 @@ RPC = {
         "vs. 1048576)",
     ),
     "no time": ({"images": IMAGES, "timeout": 1e-6}, "DEADLINE_EXCEEDED", "", ""),  # by client or server
-    "no protobuf": ({"raw": b"\xff" * 20}, "INVALID_ARGUMENT", "no request of", "PredictionService/Predict"),
+    "no protobuf": ({"raw": b"\xff" * 20}, "INVALID_ARGUMENT", "not a request of", "PredictionService/Predict"),
 }

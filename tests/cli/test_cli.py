@@ -17,6 +17,7 @@ from tfflows import zoo
 from tfflows.cli import main
 from tfflows.errors import NotFoundError
 from tfflows.zoo import store
+from tfflows.zoo.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("list", "show", "train", "evaluate", "sample", "export", "pack", "cache", "serve")
@@ -66,6 +67,11 @@ def test_list_and_show_tell_trained_from_untrained(trained, capsys):
     assert "tfflows train realnvp_celeba" in capsys.readouterr().out
 
 
+def test_show_prints_a_recipe_of_ones_own(tiny_recipe, capsys):
+    assert run("show", tiny_recipe) == 0
+    assert Recipe.from_toml(capsys.readouterr().out) == Recipe.from_toml(tiny_recipe)
+
+
 def test_show_prints_the_recipe_that_the_weights_were_trained_with(trained, tiny_recipe, tmp_path, monkeypatch, capsys):
     (tmp_path / "tiny.toml").write_text(tiny_recipe.read_text().replace("epochs = 4", "epochs = 99"))
     monkeypatch.setattr(zoo, "packaged_folder", lambda folder: tmp_path)
@@ -103,6 +109,20 @@ def test_export_writes_the_version_folder_and_overwrites_nothing(trained, tmp_pa
     store.verify(folder)
     assert (folder / "saved_model.pb").read_bytes() == (trained / "saved_model.pb").read_bytes()
     assert run("export", "tiny", tmp_path) == 2
+    assert "exists" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="SavedModels need TensorFlow")
+def test_serving_is_added_to_an_export_that_exists(trained, tmp_path, capsys):
+    assert run("export", "tiny", tmp_path) == 0
+    before = (tmp_path / "tiny" / "1" / "saved_model.pb").stat().st_mtime_ns
+    assert run("export", "tiny", tmp_path, "--serving") == 0
+    assert (tmp_path / "tiny" / "1" / "saved_model.pb").stat().st_mtime_ns == before
+    assert 'name: "tiny"' in (tmp_path / "models.config").read_text()
+    assert (tmp_path / "docker-compose.yml").is_file()
+    other = tmp_path / "other"
+    store.publish(other / "tiny", lambda folder: (folder / "recipe.toml").write_text("another"), 1)
+    assert run("export", "tiny", other, "--serving") == 2
     assert "exists" in capsys.readouterr().err
 
 

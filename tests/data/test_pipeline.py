@@ -83,6 +83,7 @@ def test_the_order_is_the_same_on_every_backend_and_in_every_release():
 
 def test_flips_mirror_about_half_of_the_training_images_only(tmp_path):
     write_images(tmp_path / "train", 200, size=(8, 8))
+    write_images(tmp_path / "val", 5, size=(8, 8), seed=2)
     write_images(tmp_path / "test", 5, size=(8, 8), seed=1)
     recipe = DataConfig("folder", (8, 8, 1), flip=True)
     plain = {image.tobytes() for image in data.arrays(recipe, "train", path=tmp_path)["image"]}

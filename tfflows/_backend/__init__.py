@@ -3,30 +3,34 @@
 autodiff   derivatives that `keras.ops` does not offer
 hosts      training on many hosts
 noise      random numbers that are functions of a key, the same on both backends
+startup    the import of Keras and its backend
 """
 
 import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
+from tfflows._backend.startup import quiet_import
 from tfflows.errors import TfflowsImportError
 
-if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
-    import tensorflow_probability as tfp
-elif keras.backend.backend() == "jax":
-    import jax
-    from tensorflow_probability.substrates import jax as tfp
-else:
-    raise TfflowsImportError(
-        f"tfflows runs on Keras's 'tensorflow' and 'jax' backends and Keras uses {keras.backend.backend()!r}: "
-        "set the environment variable KERAS_BACKEND to one of them before the first import of keras"
-    )
+with quiet_import():
+    import keras
 
-tfb, tfd = tfp.bijectors, tfp.distributions
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+        import tensorflow_probability as tfp
+    elif keras.backend.backend() == "jax":
+        import jax
+        from tensorflow_probability.substrates import jax as tfp
+    else:
+        raise TfflowsImportError(
+            f"tfflows runs on Keras's 'tensorflow' and 'jax' backends and Keras uses {keras.backend.backend()!r}: "
+            "set the environment variable KERAS_BACKEND to one of them before the first import of keras"
+        )
+
+    tfb, tfd = tfp.bijectors, tfp.distributions
 
 # A tensor of the backend: tf.Tensor, jax.Array, or a tracer of one.
 Tensor = Any

@@ -12,7 +12,14 @@ EXPECTED = (TfflowsError, OSError, MemoryError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command and returns the exit code: 1 where training diverged, 2 for a wrong argument, 130 interrupted."""
+    """Runs a command.
+
+    Args:
+        argv: the arguments; by default those of the process.
+
+    Returns:
+        The exit code: 0, 1 where training diverged, 2 for a wrong argument, 130 for an interruption.
+    """
     arguments = make_parser().parse_args(argv)
     try:
         with explained_os_errors():

@@ -1,17 +1,17 @@
 """The commands: each prints what a function of the package returns.
 
-Only the commands that compute import TensorFlow, so that the others answer at once.
+Only the commands that compute import Keras and its backend, so that the others answer at once.
 """
 
 import argparse
 import dataclasses
 import importlib.util
 import json
-import os
+import shlex
 from pathlib import Path
 
 from tfflows import zoo
-from tfflows.errors import InputError, UnsupportedError
+from tfflows.errors import InputError, UnsupportedError, explained_os_errors
 from tfflows.zoo import cache as downloads
 from tfflows.zoo import store
 from tfflows.zoo.archive import pack as pack_archive
@@ -21,7 +21,7 @@ SERVING_MODULES = ("tensorflow_serving", "grpc", "starlette", "uvicorn", "promet
 
 
 def list_models(arguments: argparse.Namespace) -> None:
-    """Prints the models, with their bits/dim where there are weights."""
+    """Prints the models, with the bits/dim of those that are trained."""
     names = zoo.list_models(arguments.pattern)
     trained = set(zoo.list_models(arguments.pattern, trained=True))
     if not names:
@@ -42,8 +42,11 @@ def list_models(arguments: argparse.Namespace) -> None:
 
 
 def show(arguments: argparse.Namespace) -> None:
-    """Prints the recipe and the figures of a model."""
+    """Prints the recipe and the figures of a model, or the recipe of a file."""
     name = arguments.name
+    if name.endswith(".toml"):
+        print(Recipe.from_toml(Path(name)).to_toml())
+        return
     if name not in zoo.list_models(trained=True):
         recipe = zoo.recipe(name)
         print(recipe.to_toml())
@@ -54,7 +57,7 @@ def show(arguments: argparse.Namespace) -> None:
         return
     folder = zoo.artefact(name, arguments.version)
     metrics = zoo.metrics(name, arguments.version)
-    print(Recipe.from_toml(folder / "recipe.toml").to_toml())  # of these weights; the zoo's may have other epochs
+    print(Recipe.from_toml(folder / "recipe.toml").to_toml())  # of these weights; that of the zoo may differ
     print(f"# {folder}\n# test bits/dim {metrics['bits_per_dim']:.4f}, {metrics['protocol']}")
     if metrics["limit"]:
         print(f"# trained and measured on at most {metrics['limit']:,} images of each split (--limit)")
@@ -62,12 +65,8 @@ def show(arguments: argparse.Namespace) -> None:
 
 def train(arguments: argparse.Namespace) -> None:
     """Trains a model."""
-    is_file = arguments.name.endswith(".toml")
-    recipe = Recipe.from_toml(Path(arguments.name)) if is_file else zoo.recipe(arguments.name)
-    given = {key: getattr(arguments, key) for key in ("epochs", "batch_size", "precision")}
-    changes = {key: value for key, value in given.items() if value is not None}
-    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, **changes))
-    _import_tensorflow()
+    recipe = _recipe_to_train(arguments)
+    _import_backend()
     from tfflows import training
 
     run = training.Run(recipe, seed=arguments.seed, limit=arguments.limit, path=arguments.data)
@@ -86,12 +85,65 @@ def train(arguments: argparse.Namespace) -> None:
         return
     metrics = json.loads((folder / "metrics.json").read_text())
     print(f"test bits/dim {metrics['bits_per_dim']:.4f}, {metrics['protocol']}\n{folder}")
+    _print_next_steps(folder)
+
+
+def _recipe_to_train(arguments: argparse.Namespace) -> Recipe:
+    """Returns the recipe of the name or the file that was given, or one for the images of --data."""
+    name = arguments.name
+    if name is None and arguments.data is None:
+        raise InputError("nothing to train: give the NAME of a model, a recipe.toml, or images with --data PATH")
+    if name is not None and not arguments.model == arguments.size is None:
+        raise InputError(f"--model and --size are for images without a recipe: leave {name} or the options out")
+    if name is None:
+        return _recipe_for_images(arguments)
+    return _with_options(Recipe.from_toml(Path(name)) if name.endswith(".toml") else zoo.recipe(name), arguments)
+
+
+def _recipe_for_images(arguments: argparse.Namespace) -> Recipe:
+    """Returns a recipe for the images of --data, writes it beside the versions to come, and prints what was found."""
+    _import_backend()
+    from tfflows import data
+
+    found = data.take_inventory(arguments.data)
+    print(found)
+    options = {key: getattr(arguments, key) for key in ("size", "epochs", "batch_size")}
+    recipe = _with_options(data.propose(found, arguments.model or "glow", **options), arguments)
+    folder = Path(arguments.output or store.home()).expanduser() / recipe.name
+    with explained_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "recipe.toml"
+        path.write_text(recipe.to_toml(), "utf-8")
+    height, width, _ = recipe.data.shape
+    crop = f"cropped to {recipe.data.crop[0]}x{recipe.data.crop[1]}, " if recipe.data.crop else ""
+    size = "as they are" if set(found.sizes) == {(height, width)} else f"{crop}resized to {height}x{width}"
+    model = ", ".join(f"{key} {value}" for key, value in recipe.model.arguments.items())
+    print(f"{recipe.name}: {recipe.model.family} ({model}), images {size}, batches of {recipe.train.batch_size}")
+    print(
+        f"recipe: {path}; to change it: edit a copy, and tfflows train COPY.toml --data {shlex.quote(arguments.data)}"
+    )
+    return recipe
+
+
+def _with_options(recipe: Recipe, arguments: argparse.Namespace) -> Recipe:
+    """Returns the recipe with what the options of the command line change."""
+    given = {key: getattr(arguments, key) for key in ("epochs", "batch_size", "precision")}
+    changes = {key: value for key, value in given.items() if value is not None}
+    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, **changes))
+
+
+def _print_next_steps(folder: Path) -> None:
+    """Prints how to use the version in `folder`."""
+    name, root = folder.parent.name, folder.parent.parent
+    home = "" if root.resolve() == store.home().resolve() else f"TFFLOWS_HOME={shlex.quote(str(root))} "
+    print(f"next: {home}tfflows sample {name} --output samples.png")
+    print(f'      or in Python, tfflows.zoo.load("{name}"){f" with {home.strip()}" if home else ""}')
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Prints the bits/dim of trained weights."""
     recipe = Recipe.from_toml(zoo.artefact(arguments.name, arguments.version) / "recipe.toml")
-    _import_tensorflow()
+    _import_backend()
     from tfflows import data
     from tfflows.evaluation import evaluate
 
@@ -112,20 +164,24 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 def sample(arguments: argparse.Namespace) -> None:
     """Draws samples as a PNG file."""
-    zoo.artefact(arguments.name, arguments.version)
-    _import_tensorflow()
+    name, label = arguments.name, arguments.label
+    recipe = Recipe.from_toml(zoo.artefact(name, arguments.version) / "recipe.toml")
+    if label is not None and not recipe.model.conditional:
+        raise InputError(f"{name} is not conditional on a label: leave --label out")
+    if label is not None and label >= recipe.data.num_classes:
+        raise InputError(f"--label is {label}: {name} has the labels 0 to {recipe.data.num_classes - 1}")
+    _import_backend()
     from tfflows.evaluation.images import sample_images, save_png
 
-    flow = zoo.load(arguments.name, arguments.version)
-    images = sample_images(flow, arguments.num, arguments.temperature, arguments.seed, arguments.label)
+    flow = zoo.load(name, arguments.version)
+    images = sample_images(flow, arguments.num, arguments.temperature, arguments.seed, label)
     save_png(arguments.output, images, flow.num_values)
     print(arguments.output)
 
 
 def export(arguments: argparse.Namespace) -> None:
     """Writes a SavedModel for TensorFlow Serving."""
-    if not (zoo.artefact(arguments.name, arguments.version) / "saved_model.pb").exists():
-        _import_tensorflow()
+    _import_backend()
     from tfflows.export.deployment import deploy
 
     print(deploy(arguments.name, arguments.folder, arguments.version, serving=arguments.serving))
@@ -137,7 +193,7 @@ def serve(arguments: argparse.Namespace) -> None:
     missing = [module for module in SERVING_MODULES if importlib.util.find_spec(module) is None]
     if missing:
         raise UnsupportedError(f"the server needs {', '.join(missing)}: pip install 'tfflows[serving]'")
-    _import_tensorflow()
+    _import_backend()
     from tfflows.serving.server import serve
     from tfflows.serving.service import Limits
 
@@ -164,16 +220,6 @@ def cache(arguments: argparse.Namespace) -> None:
             print(f"{size / 1e6:10,.1f} MB  {path}{'  (broken off)' if path.name.startswith('.') else ''}")
 
 
-def _import_tensorflow() -> None:
-    """Imports TensorFlow without what its libraries print as they load; they obey no setting."""
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or importlib.util.find_spec("tensorflow") is None:
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    stderr = os.dup(2)
-    with open(os.devnull, "wb") as null:
-        os.dup2(null.fileno(), 2)
-    try:
-        import tensorflow  # noqa: F401
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
+def _import_backend() -> None:
+    """Imports Keras and its backend; `TfflowsImportError` where tfflows does not run on it."""
+    import tfflows._backend  # noqa: F401

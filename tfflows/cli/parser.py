@@ -1,9 +1,11 @@
 """What the command line accepts."""
 
 import argparse
+import importlib.metadata
 import re
 import sys
 from collections.abc import Callable
+from typing import Any, NoReturn
 
 from tfflows.cli import commands
 
@@ -11,8 +13,20 @@ LARGEST_SEED, LARGEST_PORT = 2**31 - 1, 2**16 - 1
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exits with code 2."""
         self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
+class _Version(argparse.Action):
+    """Prints the version; it is looked up only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        """Exits with code 0."""
+        print(f"tfflows {importlib.metadata.version('tfflows')}")
+        parser.exit()
 
 
 def _at_least(minimum: float, kind: type = int, maximum: float = sys.float_info.max) -> Callable[[str], float]:
@@ -41,6 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Normalizing flows for images: train the models of the zoo, evaluate, sample, export.",
         epilog="example: tfflows train realnvp_digits && tfflows sample realnvp_digits --output digits.png",
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version of tfflows")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
@@ -72,7 +87,11 @@ def make_parser() -> argparse.ArgumentParser:
     sub = add(
         commands.train, "train a model and store its weights", "tfflows train realnvp_digits --epochs 20 --seed 1"
     )
-    sub.add_argument("name", metavar="NAME", help="a model, see `tfflows list`, or a recipe.toml of your own")
+    sub.add_argument(
+        "name", nargs="?", metavar="NAME", help="a model, see `tfflows list`, or a recipe.toml of your own"
+    )
+    sub.add_argument("--model", metavar="FAMILY", help="of the images of --data: glow (default), realnvp, maf or nice")
+    sub.add_argument("--size", type=_at_least(8), metavar="N", help="resize the images of --data to NxN; default <= 32")
     sub.add_argument("--epochs", type=_at_least(1), metavar="N", help="default that of the recipe")
     sub.add_argument("--batch-size", type=_at_least(1), metavar="N", help="default that of the recipe")
     sub.add_argument("--seed", type=_at_least(0, maximum=LARGEST_SEED), default=0, metavar="N", help="default 0")
@@ -107,7 +126,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("folder", metavar="DIR", help="DIR/NAME/VERSION is written")
     sub.add_argument(
-        "--serving", action="store_true", help="write configuration, docker-compose.yml and example requests to DIR too"
+        "--serving",
+        action="store_true",
+        help="write configuration, docker-compose.yml and example requests to DIR too, also after an earlier export",
     )
 
     sub = add_trained(

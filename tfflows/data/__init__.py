@@ -1,5 +1,16 @@
-"""Images for training and evaluation: from TensorFlow Datasets, the user's files, or the digits of scikit-learn."""
+"""Images for training and evaluation: from TensorFlow Datasets, the user's own files, or scikit-learn's digits.
 
+pipeline   splits as arrays, and batches for training and evaluation
+catalog    the data sets of TensorFlow Datasets
+digits     scikit-learn's handwritten digits
+files      the user's own images: a folder, or an .npz file
+inventory  what such a folder or file holds
+proposal   a recipe for it
+prepare    crop, resize, fewer grey values
+"""
+
+from tfflows.data.inventory import Inventory, take_inventory
 from tfflows.data.pipeline import SPLITS, arrays, batches, training_batches, version
+from tfflows.data.proposal import propose
 
-__all__ = ["SPLITS", "arrays", "batches", "training_batches", "version"]
+__all__ = ["SPLITS", "Inventory", "arrays", "batches", "propose", "take_inventory", "training_batches", "version"]

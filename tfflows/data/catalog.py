@@ -3,16 +3,35 @@
 import contextlib
 import difflib
 import tempfile
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import urlparse
+
+import numpy as np
 
 from tfflows.errors import DataError
 
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
 BLOCK = 256  # images read at a time
-WAY_OUT = "set TFDS_DATA_DIR to a folder that holds it, or give images with --data PATH"
+REMEDY = "set TFDS_DATA_DIR to a folder that holds it, or give images with --data PATH"
 
 
-def read_tfds(name, split, limit=None):
-    """Yields blocks {"image": [n, H, W, C], "label": [n] if it has labels} of a tfds split, in file order."""
+def read_tfds(name: str, split: str, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
+    """Yields a split of a tfds data set in blocks, in file order.
+
+    Args:
+        name: of the data set.
+        split: a tfds split; slices are allowed, as "train[:90%]".
+        limit: the largest number of images to read; None for all.
+
+    Yields:
+        {"image": [n, H, W, C]}, with "label" [n] where the data set has labels.
+
+    Raises:
+        DataError: there is no such data set or split, it has no images, or it cannot be downloaded.
+    """
     builder = open_builder(name)
     import tensorflow as tf
     import tensorflow_datasets as tfds
@@ -34,8 +53,12 @@ def read_tfds(name, split, limit=None):
     yield from tfds.as_numpy(images.batch(size).prefetch(tf.data.AUTOTUNE))
 
 
-def open_builder(name):
-    """The tfds builder of a data set, perhaps not yet downloaded; DataError if there is none."""
+def open_builder(name: str) -> "tfds.core.DatasetBuilder":
+    """Returns the tfds builder of a data set, which may not have been downloaded yet.
+
+    Raises:
+        DataError: tfds is not installed, or has no such data set.
+    """
     try:
         import tensorflow_datasets as tfds
     except ImportError:
@@ -53,7 +76,7 @@ def open_builder(name):
         raise DataError(f"TensorFlow Datasets has no data set {name!r}; {hint}") from None
 
 
-def _ensure_prepared(builder):
+def _ensure_prepared(builder: "tfds.core.DatasetBuilder") -> None:
     """Downloads and prepares the data set if it is not there; a failure leaves nothing behind."""
     if (builder.data_path / "dataset_info.json").exists():  # what builder.is_prepared() asks, without its warning
         return
@@ -63,7 +86,7 @@ def _ensure_prepared(builder):
     root = builder.data_path.parents[depth - 1]
     missing = f"the data set {builder.info.full_name!r} is not in {root} and cannot be downloaded"
     if host := _unreachable(builder.url_infos):
-        raise DataError(f"{missing} ({host} cannot be reached): {WAY_OUT}")
+        raise DataError(f"{missing} ({host} cannot be reached): {REMEDY}")
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix="downloading_") as folder:
@@ -75,11 +98,11 @@ def _ensure_prepared(builder):
             with contextlib.suppress(OSError):  # not empty: others use it
                 parent.rmdir()
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(f"{missing} ({reason}): {WAY_OUT}") from error
+        raise DataError(f"{missing} ({reason}): {REMEDY}") from error
 
 
-def _unreachable(urls):
-    """The host of the first url if it does not answer. tfds itself would try again for minutes."""
+def _unreachable(urls: Iterable[str] | None) -> str | None:
+    """Returns the host of the first URL if it does not answer; tfds itself would try again for minutes."""
     import requests
 
     for url in list(urls or ())[:1]:

@@ -11,8 +11,15 @@ FULL_NAME = "digits/1.0.0"
 SPLITS = {"train": (0, 1297), "validation": (1297, 1437), "test": (1437, 1797)}
 
 
-def load_digits(split):
-    """{"image": uint8 [N, 8, 8, 1] in [0, 17), "label": int32 [N]} of `train`, `validation` or `test`."""
+def load_digits(split: str) -> dict[str, np.ndarray]:
+    """Returns a split of the digits, in file order.
+
+    Args:
+        split: "train", "validation" or "test".
+
+    Returns:
+        {"image": uint8 [N, 8, 8, 1] in [0, 17), "label": int32 [N]}.
+    """
     from sklearn import datasets  # takes a second, which readers of other data need not wait for
 
     digits = datasets.load_digits()

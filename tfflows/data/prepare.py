@@ -4,10 +4,23 @@ import numpy as np
 from PIL import Image
 
 from tfflows.errors import DataError
+from tfflows.zoo.recipe import DataConfig
 
 
-def prepare_images(images, data, source_values):
-    """[n, h, w, C] integers in [0, source_values) -> uint8 [n, *data.shape] in [0, data.num_values)."""
+def prepare_images(images: np.ndarray, data: DataConfig, source_values: int) -> np.ndarray:
+    """Returns images as the model sees them.
+
+    Args:
+        images: integers [n, h, w, C] in [0, source_values).
+        data: of the recipe; its crop, shape and num_values are used.
+        source_values: the number of grey values of `images`.
+
+    Returns:
+        uint8 [n, *data.shape] in [0, data.num_values).
+
+    Raises:
+        DataError: the images have another type, range or number of channels, or are smaller than the crop.
+    """
     height, width, channels = data.shape
     size = tuple(images.shape[1:3])
     if not np.issubdtype(images.dtype, np.integer):
@@ -32,15 +45,15 @@ def prepare_images(images, data, source_values):
     return images
 
 
-def _resize(image, width, height):
-    """Bilinear; Pillow's filter widens where it reduces, so that it does not alias."""
+def _resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resizes bilinearly; Pillow's filter grows wider where it reduces, which avoids aliasing."""
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     resized = picture.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized).reshape(height, width, image.shape[2])
 
 
-def check_labels(labels, num_classes, source):
-    """DataError unless there are labels and all lie in [0, num_classes)."""
+def check_labels(labels: np.ndarray | None, num_classes: int, source: object) -> None:
+    """Raises DataError unless there are labels and all lie in [0, num_classes); `source` is named in the message."""
     if labels is None:
         raise DataError(f"{source} has no labels and the recipe has data.num_classes: remove it or add labels")
     if not 0 <= labels.min() <= labels.max() < num_classes:

@@ -1,5 +1,8 @@
 """The digits as a TensorFlow Datasets builder: after this import, `tfds.load("digits")` works."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import tensorflow_datasets as tfds
 
 from tfflows.data.digits import FULL_NAME, SPLITS, load_digits
@@ -10,7 +13,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version(FULL_NAME.split("/")[1])
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
             description=self.__doc__,
@@ -26,10 +29,10 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True,
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         return {split: self._generate_examples(split) for split in SPLITS}
 
-    def _generate_examples(self, split):
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         digits = load_digits(split)
         for index, (image, label) in enumerate(zip(digits["image"], digits["label"], strict=True)):
             yield index, {"image": image, "label": int(label)}

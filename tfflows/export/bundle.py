@@ -1,6 +1,7 @@
 """What a deployment on TensorFlow Serving needs beside the exported models."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from filelock import FileLock
@@ -10,12 +11,18 @@ from tfflows.zoo import store
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
-def write_bundle(folder):
-    """Write the files of a deployment into `folder`, which holds `<name>/<version>/` as `tfflows export` writes them.
+def write_bundle(folder: str | Path) -> None:
+    """Writes the files of a deployment into `folder`, which holds `<name>/<version>/` as `tfflows export` writes them.
 
-    `models.config` lists every model that is there, with all of its versions: it is written anew each time, so that
-    one export after another adds to it. The other files hold nothing about the models; those that are there already
-    are left alone, for they may have been edited.
+    `models.config` lists every model of the folder, with all of its versions: it is written anew each time, so that
+    one export after another adds to it. The other files do not depend on the models; those that exist already are left
+    alone, since they may have been edited.
+
+    Args:
+        folder: the root of the deployed models.
+
+    Raises:
+        OSError: the folder cannot be written to.
     """
     folder = Path(folder)
     with FileLock(folder / ".lock"):
@@ -26,8 +33,11 @@ def write_bundle(folder):
                 _write(folder / template.name, template.read_text("utf-8"))
 
 
-def models_config(names):
-    """Text of a ModelServerConfig; `all` serves every version, and clients that name none get the highest."""
+def models_config(names: Iterable[str]) -> str:
+    """Returns the text of a ModelServerConfig.
+
+    `all` serves every version; clients that name none get the highest.
+    """
     entries = [
         f'  config {{\n    name: "{name}"\n    base_path: "/models/{name}"\n    model_platform: "tensorflow"\n'
         "    model_version_policy { all {} }\n  }\n"
@@ -36,7 +46,7 @@ def models_config(names):
     return f"model_config_list {{\n{''.join(entries)}}}\n"
 
 
-def _write(path, text):
+def _write(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, "utf-8")
     os.replace(partial, path)

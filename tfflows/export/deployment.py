@@ -22,19 +22,29 @@ def deploy(name: str, folder: str | Path, version: int | None = None, serving: b
         The version folder.
 
     Raises:
-        ExistsError: it exists already.
+        ExistsError: it exists already; with `serving` only where it holds another model than this one.
         StoreError: there is no such model, or its files are damaged.
     """
     artefact = zoo.artefact(name, version)
+    target = Path(folder) / name / artefact.name
+    if serving and target.is_dir() and _is_copy(target, artefact):
+        write_bundle(folder)
+        return target
 
-    def write(target: Path) -> None:
+    def write(partial: Path) -> None:
         for file in store.manifest(artefact):
-            (target / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(artefact / file, target / file)
-        if not (target / "saved_model.pb").exists():
-            export(zoo.load(name, version), target)
+            (partial / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(artefact / file, partial / file)
+        if not (partial / "saved_model.pb").exists():
+            export(zoo.load(name, version), partial)
 
     published = store.publish(Path(folder) / name, write, int(artefact.name))
     if serving:
         write_bundle(folder)
     return published
+
+
+def _is_copy(target: Path, artefact: Path) -> bool:
+    """Returns whether an exported folder holds every file of an artefact; the SavedModel may have been added."""
+    store.verify(target)
+    return store.manifest(artefact).items() <= store.manifest(target).items()

@@ -1,17 +1,19 @@
-"""Flow -> SavedModel, for TensorFlow Serving and every other program that loads TensorFlow's format."""
+"""Writes a flow as a SavedModel, for TensorFlow Serving and other programs that load TensorFlow's format."""
 
 import math
+from pathlib import Path
 
 import keras
 import numpy as np
 
+from tfflows._backend import Tensor
 from tfflows.errors import InputError, UnsupportedError
 from tfflows.export import warmup
-from tfflows.flow import inputs
+from tfflows.flow import Flow, inputs
 
 
-def export(flow, folder):
-    """Write a SavedModel that needs TensorFlow alone: no tfflows, no Keras, no Python.
+def export(flow: Flow, folder: str | Path) -> None:
+    """Writes a SavedModel that needs TensorFlow alone: no tfflows, no Keras, no Python.
 
     Every endpoint takes and returns a dict of tensors with the batch as first dimension and holds no state:
     one image gives one number and one seed gives one image, whatever the batch that it comes in.
@@ -29,8 +31,9 @@ def export(flow, folder):
         folder: where `saved_model.pb`, `variables/` and `assets.extra/` go; other files in it are left alone.
 
     Raises:
-        ValueError: the flow is not one on such images.
-        NotImplementedError: Keras runs on another backend than TensorFlow.
+        InputError: the flow is not one on such images.
+        UnsupportedError: Keras runs on another backend than TensorFlow.
+        OSError: the folder cannot be written to.
     """
     if keras.backend.backend() != "tensorflow":
         raise UnsupportedError(
@@ -53,17 +56,17 @@ def export(flow, folder):
         condition = []
     nats_per_bit_per_dim = math.prod(flow.event_shape) * math.log(2.0)
 
-    def log_prob(images, condition=None):
+    def log_prob(images: Tensor, condition: Tensor | None = None) -> dict[str, Tensor]:
         value = flow.log_prob(images, condition)
         return {"log_prob": value, "bits_per_dim": -value / nats_per_bit_per_dim}
 
-    def encode(images, condition=None):
+    def encode(images: Tensor, condition: Tensor | None = None) -> dict[str, Tensor]:
         return {"latents": flow.encode(images, condition)}
 
-    def decode(latents, condition=None):
+    def decode(latents: Tensor, condition: Tensor | None = None) -> dict[str, Tensor]:
         return {"images": flow.decode(latents, condition)}
 
-    def sample(seed, temperature, condition=None):
+    def sample(seed: Tensor, temperature: Tensor, condition: Tensor | None = None) -> dict[str, Tensor]:
         condition = inputs.check_condition(flow, condition, None)
         return {"images": flow.sample_from_seeds(seed, temperature, condition)}
 
@@ -82,7 +85,7 @@ def export(flow, folder):
     except tf.errors.OpError as error:  # of TensorFlow's file system, which has no errno
         raise OSError(f"cannot write a SavedModel to {folder} ({error.message}): is the disk full?") from error
 
-    def one(signature):
+    def one(signature: list[tf.TensorSpec]) -> dict[str, np.ndarray]:
         return {spec.name: np.zeros((1, *spec.shape[1:]), spec.dtype.as_numpy_dtype) for spec in signature}
 
     requests = {endpoint.__name__: one(signature) for endpoint, signature in endpoints.items()}

@@ -2,11 +2,15 @@
 
     <version>/assets.extra/tf_serving_warmup_requests    a TFRecord file of tensorflow.serving.PredictionLog
 
-TensorFlow does not bring that message, which is three nested ones, so its bytes are written here: every field on
-the way is length-delimited (https://protobuf.dev/programming-guides/encoding/).
+TensorFlow does not include that message, which is three nested ones, so its bytes are written here: every field
+is length-delimited (https://protobuf.dev/programming-guides/encoding/).
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 PATH = Path("assets.extra", "tf_serving_warmup_requests")
 
@@ -18,8 +22,8 @@ MODEL_SPEC_SIGNATURE_NAME = 3
 MAP_KEY, MAP_VALUE = 1, 2
 
 
-def write(folder, requests):
-    """Write the warm-up file of the SavedModel in `folder`.
+def write(folder: str | Path, requests: Iterable[tuple[str, Mapping[str, np.ndarray]]]) -> None:
+    """Writes the warm-up file of the SavedModel in `folder`.
 
     Args:
         folder: the version folder.
@@ -34,7 +38,7 @@ def write(folder, requests):
             writer.write(_prediction_log(signature, {k: tf.make_tensor_proto(v) for k, v in inputs.items()}))
 
 
-def _prediction_log(signature, inputs):
+def _prediction_log(signature: str, inputs: Mapping[str, Any]) -> bytes:
     request = _field(PREDICT_REQUEST_MODEL_SPEC, _field(MODEL_SPEC_SIGNATURE_NAME, signature.encode()))
     for name, tensor in inputs.items():
         entry = _field(MAP_KEY, name.encode()) + _field(MAP_VALUE, tensor.SerializeToString())
@@ -42,12 +46,12 @@ def _prediction_log(signature, inputs):
     return _field(PREDICTION_LOG_PREDICT_LOG, _field(PREDICT_LOG_REQUEST, request))
 
 
-def _field(number, payload):
-    """A length-delimited field: its tag, the length, the payload."""
+def _field(number: int, payload: bytes) -> bytes:
+    """Returns a length-delimited field: its tag, the length, the payload."""
     return _varint(number << 3 | 2) + _varint(len(payload)) + payload
 
 
-def _varint(value):
+def _varint(value: int) -> bytes:
     digits = []
     while value >= 128:
         digits.append(value % 128 + 128)

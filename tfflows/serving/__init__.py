@@ -1,6 +1,5 @@
-"""A local server that speaks TensorFlow Serving's protocols, and the files of a deployment on the real one.
+"""A local server for development that speaks TensorFlow Serving's protocols.
 
-bundle   models.config, batching.config, docker-compose.yml and example requests beside exported models
 engine   SavedModels in memory: versions, signatures, checked inputs
 service  calls of the engine within limits of time and number, counted
 rest     TensorFlow Serving's REST predict API over a service

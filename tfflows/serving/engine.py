@@ -1,6 +1,11 @@
 """SavedModels in memory: their versions, their signatures, and inputs that are checked before TensorFlow sees them."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from grpc import StatusCode
@@ -9,26 +14,36 @@ from tfflows.errors import NotFoundError
 from tfflows.export import warmup
 from tfflows.zoo import store
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Declared = Mapping[str, tuple[Any, tuple[int, ...]]]  # {input name: (dtype, shape)}
+
 DEFAULT_SIGNATURE = "serving_default"
 
 
 class ServingError(Exception):
     """A request that is refused: a gRPC status code and one sentence."""
 
-    def __init__(self, code, message):
+    def __init__(self, code: StatusCode, message: str) -> None:
         super().__init__(message)
         self.code = code
 
 
 class Version:
-    """One version folder. `state` goes from LOADING to AVAILABLE, or to END with `error`, the reason."""
+    """One version folder. `state` goes from LOADING to AVAILABLE, or to END with `error`, the reason.
 
-    def __init__(self, model, folder):
+    Args:
+        model: the name of the model.
+        folder: `<name>/<number>`.
+    """
+
+    def __init__(self, model: str, folder: Path) -> None:
         self.model, self.folder, self.number = model, folder, int(folder.name)
         self.state, self.error, self._files = "LOADING", "", _files(folder)
 
-    def load(self):
-        """Verify the folder, load the SavedModel and replay its warm-up requests."""
+    def load(self) -> None:
+        """Verifies the folder, loads the SavedModel and replays its warm-up requests."""
         import tensorflow as tf
         from tensorflow.core.protobuf import saved_model_pb2
 
@@ -46,21 +61,21 @@ class Version:
             for request in _warmup_requests(self.folder / warmup.PATH):
                 signature = request.model_spec.signature_name
                 self.predict(signature, from_proto(self, signature, request.inputs, max_batch=64))
-        except Exception as error:  # whatever is wrong with it, the other versions are served
+        except Exception as error:  # a version that cannot be loaded must not stop the others
             self.state, self.error = "END", str(error)
         else:
             self.state = "AVAILABLE"
 
-    def may_load_now(self):
-        """Whether loading failed and the files have changed since, as those of a copy in progress do."""
+    def may_load_now(self) -> bool:
+        """Returns whether loading failed and the files have changed since, as those of a copy in progress do."""
         return self.state == "END" and _files(self.folder) != self._files
 
-    def specs(self, signature=""):
-        """{input name: tf.TensorSpec} of a signature."""
+    def specs(self, signature: str = "") -> dict[str, tf.TensorSpec]:
+        """Returns the inputs of a signature."""
         return self._function(signature).structured_input_signature[1]
 
-    def check(self, signature, given, max_batch):
-        """Refuse inputs, `given` as {name: (dtype, shape)}, that the signature does not take."""
+    def check(self, signature: str, given: Declared, max_batch: int) -> None:
+        """Raises ServingError for inputs that the signature does not take, or of more than `max_batch` rows."""
         specs = self.specs(signature)
         if given.keys() != specs.keys():
             raise _invalid(
@@ -80,8 +95,16 @@ class Version:
         if len(sizes := {shape[0] for _, shape in given.values()}) > 1:
             raise _invalid(f"the inputs have {' and '.join(map(str, sorted(sizes)))} rows: give all the same number")
 
-    def predict(self, signature, inputs, outputs=()):
-        """Arrays of the `outputs` named, by default all, from arrays that `check` has seen."""
+    def predict(
+        self, signature: str, inputs: Mapping[str, np.ndarray], outputs: Iterable[str] = ()
+    ) -> dict[str, np.ndarray]:
+        """Runs a signature.
+
+        Args:
+            signature: its name; "" is the default one.
+            inputs: arrays that `check` has accepted.
+            outputs: the names of those to return; by default all.
+        """
         import tensorflow as tf
 
         function = self._function(signature)
@@ -90,7 +113,7 @@ class Version:
         results = function(**{name: tf.constant(value) for name, value in inputs.items()})
         return {name: value.numpy() for name, value in results.items() if name in outputs or not outputs}
 
-    def _function(self, signature):
+    def _function(self, signature: str) -> Any:
         try:
             return self._functions[signature or DEFAULT_SIGNATURE]
         except KeyError:
@@ -98,17 +121,20 @@ class Version:
 
 
 class Engine:
-    """All models and versions below some folders; the highest version is the default, as in TensorFlow Serving."""
+    """All models and versions below some folders; the highest version is the default, as in TensorFlow Serving.
 
-    def __init__(self, folders):
-        """`folders`: {name: the folder of its version folders}."""
+    Args:
+        folders: {name: the folder of its version folders}.
+    """
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
         self._folders = folders
-        self._versions = {name: {} for name in folders}
+        self._versions: dict[str, dict[int, Version]] = {name: {} for name in folders}
 
-    def refresh(self):
-        """Load versions that have appeared or been mended, forget those that have gone.
+    def refresh(self) -> None:
+        """Loads versions that have appeared or been repaired, and forgets those that have gone.
 
-        One writer, any number of readers.
+        One thread may call it while any number of others read.
         """
         for name, folder in self._folders.items():
             numbers = store.versions(folder)
@@ -120,11 +146,12 @@ class Engine:
                     version.load()
             self._versions[name] = {number: self._versions[name][number] for number in numbers}
 
-    def names(self):
+    def names(self) -> list[str]:
+        """Returns the sorted names of the models."""
         return sorted(self._versions)
 
-    def versions(self, name, number=None):
-        """The versions of a model in any state, newest first; NOT_FOUND for an unknown model or number."""
+    def versions(self, name: str, number: int | None = None) -> list[Version]:
+        """Returns the versions of a model in any state, newest first; NOT_FOUND for an unknown model or number."""
         if name not in self._versions:
             raise ServingError(
                 StatusCode.NOT_FOUND, f"no model {name!r} is served here: there is {_list(self.names())}"
@@ -134,8 +161,8 @@ class Engine:
             raise ServingError(StatusCode.NOT_FOUND, f"{name} has no version {number}: there is {_list(found)}")
         return sorted((v for v in found.values() if number in (None, v.number)), key=lambda v: -v.number)
 
-    def find(self, name, number=None):
-        """The version to use: that of the number, or the highest available."""
+    def find(self, name: str, number: int | None = None) -> Version:
+        """Returns the version of this number, or the highest that is available; else raises UNAVAILABLE."""
         versions = self.versions(name, number)
         for version in versions:
             if version.state == "AVAILABLE":
@@ -144,8 +171,8 @@ class Engine:
         raise ServingError(StatusCode.UNAVAILABLE, f"no version of {name} that was asked for is available{why}")
 
 
-def from_proto(version, signature, tensors, max_batch):
-    """Arrays from TensorProtos, checked by what they declare before anything of that size is made."""
+def from_proto(version: Version, signature: str, tensors: Mapping[str, Any], max_batch: int) -> dict[str, np.ndarray]:
+    """Returns arrays from TensorProtos, whose declared shapes are checked before anything of that size is made."""
     import tensorflow as tf
 
     try:
@@ -154,7 +181,7 @@ def from_proto(version, signature, tensors, max_batch):
             for name, t in tensors.items()
         }
     except TypeError as error:
-        raise _invalid(f"an input has no dtype that TensorFlow knows: {error}") from None
+        raise _invalid(f"an input has a dtype that TensorFlow does not know: {error}") from None
     version.check(signature, declared, max_batch)
     arrays = {}
     for name, tensor in tensors.items():
@@ -167,8 +194,8 @@ def from_proto(version, signature, tensors, max_batch):
     return arrays
 
 
-def from_json(version, signature, values, max_batch):
-    """Arrays from nested lists of numbers, in the dtypes of the signature."""
+def from_json(version: Version, signature: str, values: Mapping[str, Any], max_batch: int) -> dict[str, np.ndarray]:
+    """Returns arrays from nested lists of numbers, in the dtypes of the signature."""
     arrays = {}
     for name, spec in version.specs(signature).items():
         if name in values:
@@ -178,13 +205,13 @@ def from_json(version, signature, values, max_batch):
     return arrays
 
 
-def _files(folder):
-    """What tells whether the files of a folder have changed."""
+def _files(folder: Path) -> set[tuple[str, int, int]]:
+    """Returns path, size and time of every file, by which changes are noticed."""
     paths = [(str(path), path.stat()) for path in folder.rglob("*")]
     return {(path, stat.st_size, stat.st_mtime_ns) for path, stat in paths}
 
 
-def _warmup_requests(path):
+def _warmup_requests(path: Path) -> Iterator[Any]:
     import tensorflow as tf
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
@@ -193,13 +220,13 @@ def _warmup_requests(path):
             yield PredictionLog.FromString(record).predict_log.request
 
 
-def _array(name, values, dtype):
+def _array(name: str, values: Any, dtype: Any) -> np.ndarray:
     try:
         array = np.array(values)
     except ValueError:
-        raise _invalid(f"input {name!r} is no array: its rows have different lengths or depths") from None
+        raise _invalid(f"input {name!r} is not an array: its rows have different lengths or depths") from None
     if array.size and array.dtype.kind not in ("iu" if np.dtype(dtype).kind in "iu" else "iuf"):
-        raise _invalid(f"input {name!r} holds values that are no {np.dtype(dtype)}: give numbers of that type")
+        raise _invalid(f"input {name!r} holds values that are not {np.dtype(dtype)}: give numbers of that type")
     if array.size and np.dtype(dtype).kind in "iu":
         info = np.iinfo(dtype)
         if array.min() < info.min or array.max() > info.max:
@@ -210,9 +237,9 @@ def _array(name, values, dtype):
     return array.astype(dtype)
 
 
-def _invalid(message):
+def _invalid(message: str) -> ServingError:
     return ServingError(StatusCode.INVALID_ARGUMENT, message)
 
 
-def _list(items):
+def _list(items: Iterable[Any]) -> str:
     return ", ".join(map(str, sorted(items))) or "none"

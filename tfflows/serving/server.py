@@ -1,10 +1,14 @@
 """The REST and the gRPC server on one event loop."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import logging
 import signal
 import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import grpc
 import uvicorn
@@ -15,15 +19,23 @@ from tfflows.serving.engine import Engine
 from tfflows.serving.service import Limits, Service
 
 
-def serve(folders, host="127.0.0.1", port=8500, rest_port=8501, limits=None, poll_seconds=2.0):
-    """Serve models until SIGINT or SIGTERM; the addresses are printed when all are loaded.
+def serve(
+    folders: Mapping[str, Path],
+    host: str = "127.0.0.1",
+    port: int = 8500,
+    rest_port: int = 8501,
+    limits: Limits | None = None,
+    poll_seconds: float = 2.0,
+) -> None:
+    """Serves models until SIGINT or SIGTERM; the addresses are printed when all are loaded.
 
     Args:
-        folders: {name: the folder of its version folders}; versions that appear in it are loaded, those that
-            go are forgotten.
+        folders: {name: the folder of its version folders}; versions that appear in it are loaded, those that are
+            removed are forgotten.
         host: the address to listen on; the default takes no request from another machine.
-        port, rest_port: of gRPC and of REST; 0 takes a free one.
-        limits: a `Limits`; its defaults are for small models.
+        port: of gRPC; 0 takes a free one.
+        rest_port: of REST; 0 takes a free one.
+        limits: of a request; the defaults are for small models.
         poll_seconds: how often the folders are looked at.
 
     Raises:
@@ -33,7 +45,9 @@ def serve(folders, host="127.0.0.1", port=8500, rest_port=8501, limits=None, pol
     asyncio.run(_serve(folders, host, port, rest_port, limits or Limits(), poll_seconds))
 
 
-async def _serve(folders, host, port, rest_port, limits, poll_seconds):
+async def _serve(
+    folders: Mapping[str, Path], host: str, port: int, rest_port: int, limits: Limits, poll_seconds: float
+) -> None:
     listener = _listen(host, rest_port)
     options = [("grpc.max_receive_message_length", limits.bytes), ("grpc.so_reuseport", 0)]
     rpc_server = grpc.aio.server(interceptors=[rpc.RefuseNoProtobuf()], options=options)
@@ -63,8 +77,8 @@ async def _serve(folders, host, port, rest_port, limits, poll_seconds):
 
 
 @contextlib.contextmanager
-def _signals_end_here():
-    """uvicorn stops on these signals, then raises them again for whoever handled them before it: nobody."""
+def _signals_end_here() -> Iterator[None]:
+    """A context that takes the signals which uvicorn raises again once it has stopped on them."""
     previous = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -73,7 +87,7 @@ def _signals_end_here():
             signal.signal(number, handler)
 
 
-async def _poll(engine, seconds):
+async def _poll(engine: Engine, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
         try:
@@ -82,14 +96,14 @@ async def _poll(engine, seconds):
             logging.getLogger(__name__).warning("cannot look for versions: %s", error)
 
 
-def _listen(host, port):
+def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=1024)
     except OSError as error:
         raise OSError(f"cannot listen on {host}:{port} ({error.strerror}): choose another with --rest-port") from error
 
 
-def _bind(server, host, port):
+def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
     try:
         return server.add_insecure_port(f"{host}:{port}")
     except RuntimeError as error:

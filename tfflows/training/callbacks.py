@@ -1,5 +1,6 @@
-"""Callbacks of the training command: the time limit, and TensorBoard."""
+"""Callbacks of the training command: the time limit, progress in a log file, and TensorBoard."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -23,6 +24,27 @@ class TimeLimit(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         now = time.monotonic()
         self.model.stop_training = now + (now - self.start) > self.end
+
+
+class EpochLines(keras.callbacks.Callback):
+    """Prints one line for each epoch, unless output goes to a terminal, where Keras's progress bar is used.
+
+    In a log file the bar would be a line for each step.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_use = not sys.stdout.isatty()
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.start = time.monotonic()
+        if self.in_use:
+            print(f"epoch {epoch + 1}/{self.params['epochs']}: ", end="", flush=True)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if self.in_use:
+            figures = ", ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
+            print(f"{figures}, {time.monotonic() - self.start:.1f} s", flush=True)
 
 
 class Summaries(keras.callbacks.Callback):

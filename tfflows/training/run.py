@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,6 +192,7 @@ def _train(
                 averaged = zoo.build(recipe, seed)
                 averaged.compile(None, jit_compile=flow.jit_compile)
             after_epoch.append(checkpoints.Checkpoints(work, run.to_dict(), history, averaged, validation))
+            after_epoch.append(callbacks.EpochLines())
             if importlib.util.find_spec("tensorflow"):
                 after_epoch.append(callbacks.Summaries(logs, averaged))
         if minutes is not None:
@@ -212,7 +214,7 @@ def _train(
                 steps_per_epoch=steps_per_epoch,
                 shuffle=False,
                 callbacks=after_epoch,
-                verbose="auto" if first_host else 0,
+                verbose=int(first_host and sys.stdout.isatty()),
             )
     return history
 

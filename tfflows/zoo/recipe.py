@@ -123,7 +123,7 @@ class TrainConfig(_Table):
         learning_rate: the highest; it rises over `warmup_epochs`, then follows the schedule.
         optimizer: a Keras name.
         schedule: of the learning rate.
-        warmup_epochs: length of the linear warm-up.
+        warmup_epochs: length of the linear warm-up, at most `epochs`.
         clip_norm: bound of the global norm of the gradient, or None.
         ema: decay of the moving average of the weights, which validation and the saved model use, or None.
         jit_compile: whether TensorFlow compiles the training step with XLA.
@@ -142,6 +142,11 @@ class TrainConfig(_Table):
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
     table_name = "train"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expected = f"at most train.epochs, which is {self.epochs}: shorten it, or give more epochs (--epochs)"
+        require(self.warmup_epochs <= self.epochs, "train.warmup_epochs", self.warmup_epochs, expected)
 
 
 @dataclass(frozen=True)

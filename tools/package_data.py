@@ -1,0 +1,31 @@
+"""The step of the build that puts recipes and small weights into the wheel; setup.cfg names it.
+
+zoo/ and saved_models/ lie beside the package in the repository and become tfflows/_zoo and tfflows/_saved_models in a
+wheel. A mapping of folders in setup.cfg (package_dir) would do the same, but then an editable install finds the package
+by a hook that comes after Python's own search, which takes the folder above a clone for an empty `tfflows`.
+"""
+
+import shutil
+from pathlib import Path
+
+from setuptools.command.build_py import build_py
+
+# Only the small trained models travel in the wheel; the large ones are downloaded or trained.
+FILES = {"zoo": ("*.toml", "*.md"), "saved_models": ("*.md", "*_digits*/**/*")}
+
+
+class BuildPy(build_py):
+    """`build_py`, and the data of the zoo; an editable install reads them where they are."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        for folder, patterns in FILES.items():
+            target = Path(self.build_lib, "tfflows", f"_{folder}")
+            shutil.rmtree(target, ignore_errors=True)
+            for path in (path for pattern in patterns for path in Path(folder).glob(pattern)):
+                if path.is_file():
+                    copy = target / path.relative_to(folder)
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(path, copy)
