@@ -19,6 +19,8 @@ RUN = '''
 import json, sys, time
 import jax, keras, numpy as np
 from tfflows import Flow, models
+sys.path.insert(0, "benchmarks")
+from step_times import StepTimes
 
 family, precision, recompute, smoke = json.loads(sys.argv[1])
 keras.config.set_dtype_policy(precision)
@@ -36,16 +38,9 @@ start = time.perf_counter()
 flow.fit(images[:batch], batch_size=batch, verbose=0)
 first = time.perf_counter() - start
 
-class Clock(keras.callbacks.Callback):
-    times = []
-    def on_train_batch_begin(self, batch, logs=None):
-        self.start = time.perf_counter()
-    def on_train_batch_end(self, batch, logs=None):
-        float(logs["loss"])
-        self.times.append(time.perf_counter() - self.start)
-
-flow.fit(images, batch_size=batch, verbose=0, callbacks=[Clock()])
-step = min(Clock.times)
+clock = StepTimes()
+flow.fit(images, batch_size=batch, verbose=0, callbacks=[clock])
+step = min(clock.times)
 
 def walk(layer, pixels):
     """(FLOP of the convolutions for one image, pixels of its latent): every kernel meets every pixel of its level."""

@@ -21,9 +21,11 @@ from timing import fresh, write
 
 DEPTHS = (8, 32)
 RUN = """
-import ctypes, json, sys, threading, time
+import ctypes, json, sys, threading
 import keras, numpy as np
 from tfflows import Flow, models
+sys.path.insert(0, "benchmarks")
+from step_times import StepTimes
 
 num_steps, recompute = int(sys.argv[1]), json.loads(sys.argv[2])
 shape, batch = (32, 32, 3), 32
@@ -53,14 +55,7 @@ def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 1e6
 
-class Watch(keras.callbacks.Callback):
-    times = []
-    def on_train_batch_begin(self, batch, logs=None):
-        self.start = time.perf_counter()
-    def on_train_batch_end(self, batch, logs=None):
-        float(logs["loss"])
-        self.times.append(time.perf_counter() - self.start)
-
+clock = StepTimes()
 flow.fit(**data(batch if on_jax else 1), verbose=0)
 ctypes.CDLL(None).malloc_trim(0)  # what tracing and compiling freed would hide what the next steps take
 before = peak = resident()
@@ -71,12 +66,12 @@ def watch():
         peak = max(peak, resident())
 thread = threading.Thread(target=watch, daemon=True)  # else an error would leave it running
 thread.start()
-flow.fit(**data(batch), verbose=0, callbacks=[Watch()])
+flow.fit(**data(batch), verbose=0, callbacks=[clock])
 done.set()
 thread.join()
 activations = planned() if on_jax else peak - before
 print(json.dumps({"activations": activations, "process": peak,
-                  "step": min(Watch.times), "median step": float(np.median(Watch.times))}))
+                  "step": min(clock.times), "median step": float(np.median(clock.times))}))
 """
 
 

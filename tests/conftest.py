@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-TINY = """
-name = "tiny"
-description = "A small RealNVP with all that a resumed run has to restore."
-
+DIGITS = """
 [data]
 dataset = "digits"
 shape = [8, 8, 1]
 num_values = 17
 source_values = 17
-flip = true
+"""
+TINY = f"""
+name = "tiny"
+description = "A small RealNVP with all that a resumed run has to restore."
+{DIGITS}flip = true
 
 [model]
 family = "realnvp"

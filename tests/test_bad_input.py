@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import pytest
 from bad_input import command_line, python_api, recipes, server, storage
-from conftest import limited_files
+from conftest import DIGITS, limited_files
 
 from tfflows import Flow, models, zoo
 from tfflows.cli import main
@@ -27,32 +27,22 @@ from tfflows.zoo import store
 from tfflows.zoo.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = """
+SMALL = f"""
 name = "small"
 description = "A small NICE of digits."
-[data]
-dataset = "digits"
-shape = [8, 8, 1]
-num_values = 17
-source_values = 17
-[model]
+{DIGITS}[model]
 family = "nice"
-arguments = { num_couplings = 2, hidden = [32] }
+arguments = {{ num_couplings = 2, hidden = [32] }}
 [train]
 epochs = 5
 batch_size = 32
 """
-BAD = """
+BAD = f"""
 name = "bad"
 description = "What the mistakes are made in."
-[data]
-dataset = "digits"
-shape = [8, 8, 1]
-num_values = 17
-source_values = 17
-[model]
+{DIGITS}[model]
 family = "glow"
-arguments = { num_levels = 2, num_steps = 1, width = 8, lu = true }
+arguments = {{ num_levels = 2, num_steps = 1, width = 8, lu = true }}
 [train]
 epochs = 5
 batch_size = 64

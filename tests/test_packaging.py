@@ -73,7 +73,9 @@ def test_the_installed_wheel_runs_outside_the_tree(environment, tmp_path):
 def test_an_editable_install_is_found_from_the_folder_above_the_clone(tmp_path):
     """There Python also sees the clone itself, a folder called tfflows without an __init__.py."""
     clone = tmp_path / "tfflows"
-    ignored = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "saved_models", "tests", "docs")
+    ignored = shutil.ignore_patterns(
+        ".*", "build", "dist", "*.egg-info", "__pycache__", "saved_models", "tests", "docs"
+    )
     shutil.copytree(ROOT, clone, ignore=ignored)
     run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"

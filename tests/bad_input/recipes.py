@@ -20,7 +20,7 @@ CASES = {
         "model.conditional is true",
         "give the number of labels",
     ),
-    "no TOML": ("[data]", "[data", "bad.toml", "at line 4"),
+    "no TOML": ("[data]", "[data", "bad.toml", "at line 5"),
     "family": ('"glow"', '"glwo"', "model.family is 'glwo'", "expected one of glow, maf"),
     "base": ('family = "glow"', 'family = "glow"\nbase = "cauchy"', "model.base is 'cauchy'", "logistic, mixture"),
     "dequantizer": (

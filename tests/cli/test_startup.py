@@ -41,9 +41,9 @@ def test_what_is_no_noise_is_printed_in_the_end(capfd, monkeypatch):
 
 @pytest.mark.parametrize("name", ["torch", "jax", "tensorflow"])
 def test_a_backend_that_is_missing_is_one_sentence(name, monkeypatch):
-    with pytest.raises(TfflowsImportError, match=f"'{name}', which is not installed: set .* KERAS_BACKEND to '"):
-        with quiet_import():
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    sentence = f"'{name}', which is not installed: set .* KERAS_BACKEND to '"
+    with pytest.raises(TfflowsImportError, match=sentence), quiet_import():
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     with pytest.raises(ModuleNotFoundError, match="wheel"), quiet_import():
         raise ModuleNotFoundError("No module named 'wheel'", name="wheel")
 

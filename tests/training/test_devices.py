@@ -11,21 +11,17 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from conftest import DIGITS
 
 from tfflows.training import Run, devices, train
 from tfflows.zoo.recipe import Recipe
 
-RECIPE = """
+RECIPE = f"""
 name = "pair"
 description = "A small Glow without clipping, whose sum over replicas differs."
-[data]
-dataset = "digits"
-shape = [8, 8, 1]
-num_values = 17
-source_values = 17
-[model]
+{DIGITS}[model]
 family = "glow"
-arguments = {num_levels = 2, num_steps = 2, width = 8}
+arguments = {{num_levels = 2, num_steps = 2, width = 8}}
 [train]
 epochs = 2
 batch_size = 32

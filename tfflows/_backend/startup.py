@@ -19,8 +19,8 @@ def quiet_import() -> Iterator[None]:
     """A context for the first import of Keras: without start-up noise, and one sentence if its backend is missing.
 
     The lines come from C++ before any setting is read, so they are removed from the process's standard error; all
-    others appear when the import ends. Nothing is done where TensorFlow is loaded already, or where the user has set
-    TF_CPP_MIN_LOG_LEVEL.
+    others appear when the import ends. Nothing is done where TensorFlow is loaded already, or where the user asks for
+    every line by TF_CPP_MIN_LOG_LEVEL=0.
 
     Raises:
         TfflowsImportError: Keras's backend is not installed.
@@ -40,11 +40,11 @@ def quiet_import() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _filtered_stderr() -> Iterator[None]:
-    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if "tensorflow" in sys.modules or os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         yield
         return
     # Without an NVIDIA driver the search for a GPU is reported as an error, at the first operation.
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2" if Path("/proc/driver/nvidia").exists() else "3"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if Path("/proc/driver/nvidia").exists() else "3")
     try:
         stderr = os.dup(2)
     except OSError:  # closed, as in some services

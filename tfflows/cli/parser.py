@@ -135,13 +135,8 @@ def make_parser() -> argparse.ArgumentParser:
         commands.pack, "write trained weights to a file for publishing", "tfflows pack realnvp_digits digits.zip"
     )
     sub.add_argument("file", metavar="FILE", help="the archive; the [weights] table of a recipe is printed for it")
-    sub.add_argument(
-        "--url",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="where it will be published; again for each mirror; default FILE",
-    )
+    help_of_url = "where it will be published; again for each mirror; default FILE"
+    sub.add_argument("--url", action="append", default=[], metavar="URL", help=help_of_url)
 
     sub = add(commands.cache, "list or delete weights that were downloaded", "tfflows cache clear realnvp_mnist")
     sub.add_argument("action", choices=("list", "clear"), help="what you have trained yourself is never deleted")
@@ -152,20 +147,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("names", nargs="+", metavar="NAME", help="models, with all versions of their folders")
     sub.add_argument("--host", default="127.0.0.1", help="address to listen on; default this machine alone, 127.0.0.1")
-    sub.add_argument(
-        "--port",
-        type=_at_least(0, maximum=LARGEST_PORT),
-        default=8500,
-        metavar="N",
-        help="of gRPC, default 8500; 0 is any",
-    )
-    sub.add_argument(
-        "--rest-port",
-        type=_at_least(0, maximum=LARGEST_PORT),
-        default=8501,
-        metavar="N",
-        help="of REST, default 8501; 0 is any",
-    )
+    for option, protocol, port in (("--port", "gRPC", 8500), ("--rest-port", "REST", 8501)):
+        number = _at_least(0, maximum=LARGEST_PORT)
+        text = f"of {protocol}, default {port}; 0 is any"
+        sub.add_argument(option, type=number, default=port, metavar="N", help=text)
     sub.add_argument("--max-batch", type=_at_least(1), default=1024, metavar="N", help="rows a request, default 1024")
     sub.add_argument("--max-megabytes", type=_at_least(1), default=64, metavar="N", help="a request, default 64")
     sub.add_argument("--timeout", type=_at_least(0.001, float), default=60.0, metavar="S", help="seconds, default 60")

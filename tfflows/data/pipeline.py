@@ -45,6 +45,12 @@ def arrays(data: DataConfig, split: str, limit: int | None = None, path: str | P
     Raises:
         DataError: the images are missing, cannot be downloaded or do not fit the recipe.
         InputError: there is no such split, or the limit is below 1.
+
+    Example:
+        >>> from tfflows import data, zoo
+        >>> test = data.arrays(zoo.recipe("realnvp_digits").data, "test")
+        >>> test["image"].shape, test["label"].shape
+        ((360, 8, 8, 1), (360,))
     """
     if split not in SPLITS:
         raise InputError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")

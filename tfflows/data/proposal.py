@@ -38,6 +38,14 @@ def propose(
 
     Raises:
         InputError: there is no such family, or no model has images of this size.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tfflows.data import Inventory, propose
+        >>> counts = {"train": 800, "validation": 100, "test": 100}
+        >>> found = Inventory(Path("photos"), counts, (), {(480, 640): 1000}, channels=3, num_values=256)
+        >>> propose(found, "glow").data.shape
+        (32, 32, 3)
     """
     if family not in FAMILIES:
         raise InputError(f"model is {family!r}, expected one of {', '.join(sorted(FAMILIES))}")
