@@ -149,7 +149,7 @@ for line in sys.stdin:
 
 
 def normflows(python, threads):
-    """Its functions run in a process of its own, which waits while others are measured, and tells its times."""
+    """Functions that run in a process of their own, which waits while others are measured and prints its times."""
     worker = subprocess.Popen(
         [python, "-c", NORMFLOWS, str(threads)],
         stdin=subprocess.PIPE,

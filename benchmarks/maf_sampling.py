@@ -3,8 +3,8 @@
     python benchmarks/maf_sampling.py [--torch-python PATH] [--output maf_sampling.json]
 
 Five MADEs with two hidden layers of 1024 and affine transformers on 784 dimensions, the order reversed between them, a
-batch of 64, float32. Each library runs in a process of its own; nflows and zuko in that of `--torch-python`, for
-where they are installed apart (extra `bench`). The time is the median of the runs after the first (of a run
+batch of 64, float32. Each library runs in a process of its own; nflows and zuko in that of `--torch-python`, for where
+they are installed in another environment (extra `bench`). The time is the median of the runs after the first (of a run
 beyond 20 s, that one), the better of a plain graph and XLA on TensorFlow.
 """
 

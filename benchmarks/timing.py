@@ -26,7 +26,7 @@ def take_turns(sides, rounds=20, warmup=2):
 
 
 def fresh(code, *arguments, python=sys.executable):
-    """What `code` prints last, as JSON, in a process of its own."""
+    """Returns what `code` prints last, as JSON, in a new process."""
     command = [python, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     if done.returncode:

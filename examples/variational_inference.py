@@ -77,7 +77,7 @@ class Posterior(keras.Model):
 
 
 def fit(transform, y, steps, seed):
-    """The posterior after `steps` steps of 256 samples, and its ELBO from 20 000 fresh ones."""
+    """The posterior after `steps` steps of 256 samples, and its ELBO from 20 000 new samples."""
     keras.utils.set_random_seed(seed)
     model, rng = Posterior(transform, y), np.random.default_rng(seed)
     model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-2, steps), clipnorm=10.0))

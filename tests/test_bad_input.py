@@ -110,7 +110,7 @@ class World:
             export(flow, folder)
 
     def state(self):
-        """The sum of every file that a mistake could spoil; locks and TensorBoard's logs are no contents."""
+        """The sum of every file that a mistake could spoil; locks and TensorBoard's logs do not count."""
         paths = [path for root in (self.home, self.files, self.out) for path in root.rglob("*") if path.is_file()]
         paths = [path for path in paths if not path.name.endswith(".lock") and "logs" not in path.parts]
         return {path: hashlib.sha256(path.read_bytes()).digest() for path in paths}

@@ -1,4 +1,4 @@
-"""The wheel: built through the sdist, installed in a fresh environment, run outside the tree."""
+"""The wheel: built through the sdist, installed in a new environment, run outside the tree."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def environment(wheel, tmp_path_factory):
-    """A fresh environment with the wheel, which borrows the dependencies of the one that runs the tests."""
+    """A new environment with the wheel, which borrows the dependencies of the one that runs the tests."""
     folder = tmp_path_factory.mktemp("fresh")
     run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder)
     python = folder / "bin" / "python"

@@ -93,7 +93,7 @@ def test_the_batch_shrinks_to_what_memory_holds(tmp_path, monkeypatch):
     found = data.take_inventory(tmp_path / "own.npz")
     monkeypatch.setattr("tfflows.data.proposal._machine_memory", lambda: 64e9)
     assert data.propose(found, size=64).train.batch_size == 64
-    monkeypatch.setattr("tfflows.data.proposal._machine_memory", lambda: 4e9)
+    monkeypatch.setattr("tfflows.data.proposal._machine_memory", lambda: 1e9)
     assert 1 <= data.propose(found, size=64).train.batch_size < 64
 
 

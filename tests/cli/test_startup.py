@@ -19,7 +19,7 @@ LEFT_OUT = ("TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", "PYTHONWARNINGS")
 
 
 def python(*arguments, **environment):
-    """The result of a fresh interpreter without the tests' settings."""
+    """The result of a new interpreter without the tests' settings."""
     given = {name: value for name, value in os.environ.items() if name not in LEFT_OUT} | environment
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=given, capture_output=True, text=True)
 

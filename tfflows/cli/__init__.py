@@ -7,7 +7,7 @@ from tfflows.cli import commands
 from tfflows.cli.parser import make_parser
 from tfflows.errors import DivergedError, TfflowsError, explained_os_errors
 
-# The errors whose message is one sentence for the user; any other is a fault, and its traceback tells where.
+# The errors whose message is one sentence for the user; any other is a bug, whose traceback is shown.
 EXPECTED = (TfflowsError, OSError, MemoryError)
 
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.command(arguments)
     except KeyboardInterrupt:
         training = arguments.command is commands.train
-        hint = ": the same command with --resume goes on after the last whole epoch" if training else ""
+        hint = ": the same command with --resume continues after the last whole epoch" if training else ""
         print(f"\ntfflows: interrupted{hint}", file=sys.stderr)
         return 130
     except EXPECTED as error:

@@ -182,7 +182,7 @@ def sample(arguments: argparse.Namespace) -> None:
 def export(arguments: argparse.Namespace) -> None:
     """Writes a SavedModel for TensorFlow Serving."""
     _import_backend()
-    from tfflows.export.deployment import deploy
+    from tfflows.export import deploy
 
     print(deploy(arguments.name, arguments.folder, arguments.version, serving=arguments.serving))
 

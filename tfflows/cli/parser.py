@@ -97,8 +97,10 @@ def make_parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=_at_least(0, maximum=LARGEST_SEED), default=0, metavar="N", help="default 0")
     add_data(sub)
     sub.add_argument("--output", metavar="DIR", help="where DIR/NAME/VERSION goes; default $TFFLOWS_HOME")
-    sub.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    sub.add_argument("--minutes", type=_at_least(0.001, float), metavar="M", help="stop in time, to --resume later")
+    sub.add_argument("--resume", action="store_true", help="resume a run that was stopped")
+    sub.add_argument(
+        "--minutes", type=_at_least(0.001, float), metavar="M", help="stop in time for M minutes, to --resume later"
+    )
     sub.add_argument("--precision", choices=("float32", "mixed_bfloat16"), help="default that of the recipe")
     sub.add_argument("--strategy", choices=("mirrored", "tpu"), help="all devices of this machine (TensorFlow)")
     sub.add_argument(

@@ -108,28 +108,28 @@ def _halvings(height: int, width: int) -> int:
     return number
 
 
-# Arguments of each family, and about how many bytes a training step holds for an image: its activations in float32,
-# forward and backward.
+# Arguments of each family, and about how many bytes a training step holds for an image. Glow's are measured
+# (benchmarks/memory.py: 12 bytes for each pixel, step and channel of the networks), the others' in proportion.
 
 
 def _glow(height: int, width: int, channels: int) -> tuple[dict[str, Any], float]:
     levels, steps, filters = _halvings(height, width), 8, 64 if min(height, width) <= 16 else 96
-    return {"num_levels": levels, "num_steps": steps, "width": filters}, height * width / 3 * steps * filters * 6 * 8
+    return {"num_levels": levels, "num_steps": steps, "width": filters}, height * width / 3 * steps * filters * 12
 
 
 def _realnvp(height: int, width: int, channels: int) -> tuple[dict[str, Any], float]:
     levels, filters = min(_halvings(height, width) + 1, 3), 32
     arguments = {"num_levels": levels, "num_blocks": 2, "filters": filters, "l2": 5e-5}
-    return arguments, height * width * 7 * levels * filters * 12 * 8
+    return arguments, height * width * 7 * levels * filters * 12
 
 
 def _maf(height: int, width: int, channels: int) -> tuple[dict[str, Any], float]:
     arguments = {"num_layers": 5, "hidden": [512, 512], "alpha": 0.05}
-    return arguments, 5 * (height * width * channels * 8 + 1024) * 8
+    return arguments, 5 * (height * width * channels * 4 + 1024) * 12
 
 
 def _nice(height: int, width: int, channels: int) -> tuple[dict[str, Any], float]:
-    return {"num_couplings": 4, "hidden": [512] * 4}, 4 * (height * width * channels * 4 + 2048) * 8
+    return {"num_couplings": 4, "hidden": [512] * 4}, 4 * (height * width * channels * 2 + 2048) * 12
 
 
 FAMILIES: Mapping[str, Callable[[int, int, int], tuple[dict[str, Any], float]]] = {

@@ -1,5 +1,12 @@
-"""Flows outside of Python: SavedModels, warm-up requests, and the files of a TensorFlow Serving deployment."""
+"""Flows outside of Python.
 
+saved_model   a flow becomes a SavedModel
+warmup        the requests that TensorFlow Serving replays when it loads one
+deployment    a model of the zoo becomes a version folder of a deployment
+bundle        configuration and example requests beside such folders; `templates/` has them
+"""
+
+from tfflows.export.deployment import deploy
 from tfflows.export.saved_model import export
 
-__all__ = ["export"]
+__all__ = ["deploy", "export"]
