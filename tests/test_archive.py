@@ -12,6 +12,8 @@ from conftest import TINY
 from tfflows import archive, download, store
 from tfflows.recipe import Weights
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):

@@ -25,6 +25,7 @@ from tfflows import cache, download, store, zoo
 from tfflows.cli import main
 from tfflows.recipe import Weights
 
+pytestmark = pytest.mark.backend_free
 ROOT = Path(__file__).resolve().parents[1]
 WAIT = 20  # seconds after which something hangs
 PIECE = 30_000  # bytes after which a server breaks off; the archive has ten times as many

@@ -5,17 +5,20 @@ import runpy
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 
 
+@pytest.mark.backend_free
 def test_the_table_of_the_benchmarks_is_that_of_their_results():
     folder = ROOT / "benchmarks"
     text = (folder / "README.md").read_text("utf-8")
     assert runpy.run_path(str(folder / "report.py"))["with_table"](text) == text
 
 
+@pytest.mark.backend_free
 def test_cards_and_tables_of_the_models_are_up_to_date():
     pages = runpy.run_path(str(ROOT / "tools" / "model_cards.py"))["pages"]()
     assert {ROOT / "README.md", ROOT / "zoo" / "README.md", ROOT / "zoo" / "realnvp_digits.md"} <= pages.keys()
@@ -34,6 +37,7 @@ def test_the_ten_lines_run():
     assert np.all(np.isfinite(names["bits"]))
 
 
+@pytest.mark.backend_free
 def test_every_file_it_links_to_is_there():
     links = re.findall(r"\]\(([^)#:]+)\)", README)
     assert links

@@ -4,6 +4,7 @@ import pytest
 
 from tfflows.recipe import Recipe
 
+pytestmark = pytest.mark.backend_free
 GOOD = """
 name = "realnvp_tiny"
 description = "A \\"small\\" one."

@@ -10,6 +10,8 @@ import pytest
 
 from tfflows import store
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
