@@ -173,6 +173,7 @@ def test_python_raises(world, call, error, given, remedy):
     check(str(raised.value), given, remedy)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(("right", "wrong", "given", "remedy"), table((recipes.CASES, ())))
 def test_a_recipe_is_refused(tmp_path, right, wrong, given, remedy):
     assert right in BAD
@@ -214,6 +215,7 @@ def test_a_command_exits_with_2(world, arguments, given, remedy, limit):
     check(message, given.format(**folders), remedy)
 
 
+@pytest.mark.backend_free
 def test_a_command_in_a_process_of_its_own_says_the_same():
     for arguments, given, remedy in (command_line.CASES[key] for key in ("misspelt name", "recipe that is not there")):
         command = [sys.executable, "-m", "tfflows", *(argument.format(files="nowhere") for argument in arguments)]

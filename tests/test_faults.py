@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+pytestmark = [pytest.mark.skipif(os.name == "nt", reason="SIGKILL"), pytest.mark.backend_free]
 FAULTS = runpy.run_path(Path(__file__).resolve().parents[1] / "tools" / "faults.py")
 
 

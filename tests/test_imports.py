@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.backend_free
 ROOT = Path(__file__).resolve().parents[1]
 
 # From the bottom: a folder (or a module beside the folders) imports those before it, and itself.

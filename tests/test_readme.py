@@ -25,12 +25,14 @@ MODULES_WITH_EXAMPLES = [
 ]
 
 
+@pytest.mark.backend_free
 def test_the_table_of_the_benchmarks_is_that_of_their_results():
     folder = ROOT / "benchmarks"
     text = (folder / "README.md").read_text("utf-8")
     assert runpy.run_path(str(folder / "report.py"))["with_table"](text) == text
 
 
+@pytest.mark.backend_free
 def test_cards_and_tables_of_the_models_are_up_to_date():
     pages = runpy.run_path(str(ROOT / "tools" / "model_cards.py"))["pages"]()
     assert {ROOT / "README.md", ROOT / "zoo" / "README.md", ROOT / "zoo" / "realnvp_digits.md"} <= pages.keys()
@@ -70,6 +72,7 @@ def test_an_example_runs_as_a_reader_would_paste_it(block, reader):
         assert np.all(np.isfinite(names["bits"]))
 
 
+@pytest.mark.backend_free
 def test_readme_has_examples():
     assert sum(block.startswith("README.md") for block in BLOCKS) >= 5
     assert "CONTRIBUTING.md, 1" in BLOCKS
@@ -83,12 +86,14 @@ def test_docstring_examples_give_what_they_say(module, monkeypatch, tmp_path):
     assert result.failed == 0
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("page", [str(path.relative_to(ROOT)) for path in PAGES])
 def test_every_file_it_links_to_is_there(page):
     links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text("utf-8"))
     assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
 
 
+@pytest.mark.backend_free
 def test_architecture_names_every_entry_of_the_package():
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     entries = {path for path in (ROOT / "tfflows").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}

@@ -37,6 +37,7 @@ def test_help_has_an_example_that_names_the_command(command, capsys):
     assert f"example: tfflows {command}" in capsys.readouterr().out
 
 
+@pytest.mark.backend_free
 def test_help_and_list_do_not_wait_for_tensorflow():
     """Timed in a process of its own; the best of three, for other processes may hold the machine."""
     for argument in ("--help", "list"):

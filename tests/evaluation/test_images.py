@@ -6,6 +6,8 @@ from PIL import Image
 
 from tfflows.evaluation.images import image_grid, save_png
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("num_values", [17, 32, 256])

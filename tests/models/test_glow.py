@@ -146,6 +146,7 @@ def weights_of_the_paper(channels, num_levels, num_steps, width):
     return total
 
 
+@pytest.mark.backend_free
 def test_the_glow_of_cifar10_has_the_papers_44_million_weights():
     transform = models.glow((32, 32, 3), 256, num_levels=3, num_steps=32, width=512)
     with keras.StatelessScope(initialize_variables=False):  # shapes are enough

@@ -224,6 +224,7 @@ def made_weights(n, condition_size=0, parameters=2):
     return (n + condition_size + 1) * 1024 + 1025 * 1024 + 1025 * parameters * n
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -8,6 +8,7 @@ import pytest
 from tfflows import zoo
 from tfflows.zoo.folders import packaged_folder
 
+pytestmark = pytest.mark.backend_free
 # From the architecture alone: a change here is a change of the model, and makes stored weights of it unreadable.
 PARAMETERS = {
     "glow_celeba": 74_058_384,

@@ -13,6 +13,8 @@ from tfflows.errors import ArchiveError
 from tfflows.zoo import archive, download, store
 from tfflows.zoo.recipe import WeightsConfig
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):

@@ -27,6 +27,7 @@ from tfflows.errors import DownloadError, NotFoundError, StoreError
 from tfflows.zoo import cache, download, store
 from tfflows.zoo.recipe import WeightsConfig
 
+pytestmark = pytest.mark.backend_free
 ROOT = Path(__file__).resolve().parents[2]
 WAIT = 20  # seconds after which something hangs
 PIECE = 30_000  # bytes after which a server breaks off; the archive has ten times as many

@@ -6,6 +6,7 @@ from tfflows import models
 from tfflows._types import read_arguments
 from tfflows.zoo.recipe import Recipe
 
+pytestmark = pytest.mark.backend_free
 GOOD = """
 name = "realnvp_tiny"
 description = "A \\"small\\" one."

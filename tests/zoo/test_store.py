@@ -11,6 +11,8 @@ import pytest
 from tfflows.errors import CorruptError, NotFoundError, StoreError
 from tfflows.zoo import store
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
