@@ -51,7 +51,7 @@ def compile_time_eval() -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if keras.backend.backend() == "tensorflow" else jax.ensure_compile_time_eval()
 
 
-def jit(model: keras.Model | keras.Layer, function: Callable[..., Any]) -> Callable[..., Any]:
+def jit(model: keras.Model | keras.layers.Layer, function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles `function(*tensors)` to one graph that reads the current weights of `model` at every call."""
     if keras.backend.backend() == "tensorflow":
         return tf.function(function, autograph=False, reduce_retracing=True)
@@ -63,6 +63,22 @@ def jit(model: keras.Model | keras.Layer, function: Callable[..., Any]) -> Calla
 
     jitted = jax.jit(stateless)
     return lambda *args: jitted([variable.value for variable in model.variables], *args)
+
+
+def jit_for_any_batch(
+    model: keras.Model | keras.layers.Layer, function: Callable[..., Any], *examples: Tensor
+) -> Callable[..., Any]:
+    """Compiles `function(*tensors)` as `jit` does, on TensorFlow to one graph of unknown batch size.
+
+    Args:
+        model: whose current weights are read at every call.
+        function: of tensors [B, ...].
+        *examples: tensors of the shapes and dtypes that it is called with, but for the size of the batch.
+    """
+    if keras.backend.backend() == "jax":
+        return jit(model, function)
+    signature = [tf.TensorSpec((None, *example.shape[1:]), example.dtype) for example in examples]
+    return tf.function(function, autograph=False).get_concrete_function(*signature)
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:

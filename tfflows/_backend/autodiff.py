@@ -86,10 +86,13 @@ def optimization_barrier(tensors: list[Tensor]) -> list[Tensor]:
 def batch_jacobian(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Returns d function(x)[b] / d x[b] for each row b: [B, *output_shape, *x_shape]."""
     if keras.backend.backend() == "tensorflow":
-        with tf.GradientTape() as tape:
+        # Not by `tape.batch_jacobian`, which traces a function at every call and then warns of retracing.
+        with tf.GradientTape(persistent=True) as tape:
             tape.watch(x)
             y = function(x)
-        return tape.batch_jacobian(y, x)
+            columns = tf.unstack(tf.reshape(y, (y.shape[0], -1)), axis=1)
+        rows = [tape.gradient(column, x, unconnected_gradients="zero") for column in columns]
+        return tf.reshape(tf.stack(rows, axis=1), (*y.shape, *x.shape[1:]))
     # Not by a vmap over rows: a function of the whole batch may have something for each row, as a condition.
     jacobian = jax.jit(jax.jacrev(function))(x)  # [B, *output_shape, B, *x_shape]
     return jax.numpy.stack([rows.take(b, axis=rows.ndim - x.ndim) for b, rows in enumerate(jacobian)])

@@ -1,18 +1,21 @@
-"""`check_flow_layer`: tells the author of a flow layer whether it keeps the contract."""
+"""`check_flow_layer`: does a flow layer keep the contract?"""
 
 import contextlib
 import tempfile
 import unittest.mock
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from tfflows import _backend
-from tfflows._backend import autodiff
+from tfflows._backend import Shape, Tensor, autodiff
+from tfflows.errors import InputTypeError
 from tfflows.flow.flow import Flow
+from tfflows.layers.base import FlowLayer
 
 TOLERANCE = 1e-8  # absolute, in float64: a relative one lets a log-det that is 10 % off pass
 
@@ -25,35 +28,72 @@ def double_precision() -> Iterator[None]:
         return
     import jax
 
-    # Keras (3.15) has no setting for this on JAX, only the table by which its operations promote.
+    # Keras (3.15) has no setting for this on JAX, only the table by which its operations choose dtypes.
     table = keras.src.backend.common.dtypes.BIT64_TO_BIT32_DTYPE
     with jax.enable_x64(True), unittest.mock.patch.dict(table, float64="float64"):
         yield
 
 
-def check_flow_layer(make_layer, event_shape, condition_size=0, scale=0.3, seed=0):
-    """Raises AssertionError, with one sentence, unless the layer of `make_layer()` keeps the contract of `FlowLayer`.
+def check_flow_layer(
+    make_layer: Callable[[], FlowLayer],
+    event_shape: Shape,
+    condition_size: int = 0,
+    scale: float = 0.3,
+    seed: int = 0,
+) -> None:
+    """Checks that a layer keeps the contract of `FlowLayer`.
 
-    Everything is done in float64, in evaluation mode, with every weight replaced by random numbers (the zeros that
-    last layers start with hide faults): round trip in both directions; both log-dets against the determinant of the
-    autodiff Jacobian, with absolute tolerance 1e-8; log-dets of shape [B], also for B = 1; the same in a compiled
-    function of unknown batch size; a gradient of the density for every trainable weight; the layer rebuilt from its
-    configuration and with its weights loaded from a file gives the same numbers.
+    Everything is done in float64, in evaluation mode, with every weight replaced by random numbers, since the zeros
+    that last layers start with hide faults: round trip in both directions; both log-dets against the determinant of
+    the Jacobian by automatic differentiation, with absolute tolerance 1e-8; log-dets of shape [B], also for B = 1; the
+    same in a compiled function of unknown batch size; a gradient of the density for every trainable weight; the same
+    numbers from the layer that is saved in a file and loaded.
 
-    Arguments: `make_layer`, a function without arguments that returns a new, unbuilt layer; `event_shape` of x;
-    `condition_size`, channels of the condition; `scale` of the random weights; `seed` of weights and data.
+    Args:
+        make_layer: a function without arguments that returns a new, unbuilt layer; its class will do.
+        event_shape: the shape of one x, without the batch.
+        condition_size: channels of the condition.
+        scale: of the random weights.
+        seed: of weights and data.
+
+    Raises:
+        AssertionError: the layer breaks the contract; one sentence says how.
+        InputTypeError: an argument has a wrong type.
     """
+    if isinstance(make_layer, keras.layers.Layer) or not callable(make_layer):
+        raise InputTypeError(
+            f"check_flow_layer got {make_layer!r} and takes a function that makes a layer: pass the layer's class, or "
+            "`lambda: Layer(...)`."
+        )
+    if not np.iterable(event_shape):
+        raise InputTypeError(
+            f"check_flow_layer got event_shape={event_shape!r}: give the shape of one x without the batch, for example "
+            "(4,) for vectors of 4 numbers."
+        )
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
     try:
         with double_precision():
-            _check(make_layer, tuple(event_shape), condition_size, scale, np.random.default_rng(seed))
+            layer = make_layer()
+            if not isinstance(layer, FlowLayer):
+                raise InputTypeError(
+                    f"check_flow_layer called make_layer() and got {layer!r}: it must return a layer of a class that "
+                    "inherits from tfflows.layers.FlowLayer."
+                )
+            _check(layer, tuple(event_shape), condition_size, scale, np.random.default_rng(seed))
     finally:
         keras.config.set_dtype_policy(policy)
 
 
-def _check(make_layer, event_shape, condition_size, scale, rng):
-    layer = make_layer()
+def _check(
+    layer: FlowLayer, event_shape: tuple[int, ...], condition_size: int, scale: float, rng: np.random.Generator
+) -> None:
+    name = keras.saving.get_registered_name(type(layer))
+    _require(
+        keras.saving.get_registered_object(name) is type(layer),
+        f"{type(layer).__name__} is not registered with Keras, which could save it and not load it again: put "
+        "@keras.saving.register_keras_serializable() above the class",
+    )
     layer.build((None, *event_shape))
     for weight in layer.weights:
         if "float" in weight.dtype:
@@ -64,16 +104,19 @@ def _check(make_layer, event_shape, condition_size, scale, rng):
 
     conditions = ops.convert_to_tensor(rng.normal(size=(3, condition_size)))
 
-    def condition(batch):
-        return conditions[:batch] if condition_size else None
+    def condition(batch: int) -> list[Tensor]:
+        return [conditions[:batch]] if condition_size else []
 
-    def forward(z):
-        return layer.forward_and_log_det(z, condition=condition(z.shape[0]))
+    def run(direction: str, value: Tensor, *given: Tensor) -> tuple[Tensor, Tensor]:
+        return _pair(direction, getattr(layer, direction)(value, *given))
 
-    def inverse(x):
-        return layer.inverse_and_log_det(x, condition=condition(x.shape[0]))
+    def forward(z: Tensor) -> tuple[Tensor, Tensor]:
+        return run("forward_and_log_det", z, *condition(z.shape[0]))
 
-    # Data that the layer can have produced: x is a sample, whatever its range is.
+    def inverse(x: Tensor) -> tuple[Tensor, Tensor]:
+        return run("inverse_and_log_det", x, *condition(x.shape[0]))
+
+    # x is a sample, so that it is in the range of the layer, whatever that is.
     z = ops.convert_to_tensor(rng.normal(size=(3, *latent_shape)))
     x, forward_log_det = forward(z)
     back, inverse_log_det = inverse(x)
@@ -95,9 +138,9 @@ def _check(make_layer, event_shape, condition_size, scale, rng):
         f"a batch of 1 gives a log-det of shape {tuple(ops.shape(log_det))}",
     )
     _close(one, z[:1], "a batch of 1 differs from the same row of a batch of 3")
-    graph = _backend.jit(layer, lambda x, c: layer.inverse_and_log_det(x, condition=c))
+    graph = _backend.jit_for_any_batch(layer, layer.inverse_and_log_det, x, *condition(3))
     for batch in (3, 2):
-        compiled_z, compiled_log_det = graph(x[:batch], condition(batch))
+        compiled_z, compiled_log_det = graph(x[:batch], *condition(batch))
         _close(compiled_z, z[:batch], "the compiled inverse differs")
         _close(compiled_log_det, inverse_log_det[:batch], "the compiled log-det differs")
 
@@ -106,13 +149,34 @@ def _check(make_layer, event_shape, condition_size, scale, rng):
         layer,
         event_shape,
         condition_size,
-        lambda other: other.inverse_and_log_det(x, condition(3)),
+        lambda other: other.inverse_and_log_det(x, *condition(3)),
         (z, inverse_log_det),
     )
 
 
-def _check_gradients(layer, inverse, x):
-    def loss():
+def _pair(direction: str, returned: Any) -> tuple[Tensor, Tensor]:
+    """Returns what a layer returned, if it is two tensors."""
+    names = ("x", "log_det") if direction.startswith("forward") else ("z", "log_det")
+    _require(
+        isinstance(returned, tuple) and len(returned) == 2,
+        f"{direction} returns {_kind(returned)}: need the tuple ({', '.join(names)})",
+    )
+    for name, value in zip(names, returned, strict=True):
+        _require(
+            ops.is_tensor(value),
+            f"{direction} returns {_kind(value)} as {name}: need a tensor, by keras.ops in place of NumPy",
+        )
+    return returned
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"a tuple of {len(value)}"
+    return "a NumPy array" if isinstance(value, np.ndarray | np.generic) else f"a value of type {type(value).__name__}"
+
+
+def _check_gradients(layer: FlowLayer, inverse: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor) -> None:
+    def loss() -> Tensor:
         z, log_det = inverse(x)
         # Every z has a gradient of its own, so that no two parts of it cancel.
         phase = ops.reshape(ops.arange(int(np.prod(z.shape)), dtype="float64"), z.shape)
@@ -125,22 +189,32 @@ def _check_gradients(layer, inverse, x):
         _require(alive, f"weight {weight.path} gets no gradient from the density")
 
 
-def _check_saving(layer, event_shape, condition_size, evaluate, expected):
+def _check_saving(
+    layer: FlowLayer,
+    event_shape: tuple[int, ...],
+    condition_size: int,
+    evaluate: Callable[[FlowLayer], tuple[Tensor, Tensor]],
+    expected: Sequence[Tensor],
+) -> None:
     flow = Flow(layer, event_shape, dequantizer=None, condition_size=condition_size or None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "flow.keras"
         flow.save(path)
-        loaded = keras.saving.load_model(path, safe_mode=True)
+        try:
+            loaded = keras.saving.load_model(path, safe_mode=True)
+        except (TypeError, ValueError) as error:
+            lines = str(error).rpartition("Exception encountered: ")[2].strip().splitlines()
+            raise AssertionError(f"check_flow_layer: the saved layer cannot be loaded: {lines[0]}") from error
     for got, want in zip(evaluate(loaded.transform), expected, strict=True):
         _close(got, want, "the layer differs after it was saved and loaded (get_config, build or weights)")
 
 
-def _log_det_of_jacobian(function, x, size):
+def _log_det_of_jacobian(function: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor, size: int) -> np.ndarray:
     jacobian = ops.convert_to_numpy(autodiff.batch_jacobian(lambda x: function(x)[0], x))
     return np.linalg.slogdet(jacobian.reshape(-1, size, size))[1]
 
 
-def _close(got, want, sentence):
+def _close(got: Tensor, want: Tensor, sentence: str) -> None:
     got, want = (ops.convert_to_numpy(value) for value in (got, want))
     error = np.max(np.abs(got - want)) if got.shape == want.shape else np.inf
     _require(
@@ -149,6 +223,6 @@ def _close(got, want, sentence):
     )
 
 
-def _require(true, sentence):
+def _require(true: bool, sentence: str) -> None:
     if not true:
         raise AssertionError(f"check_flow_layer: {sentence}.")

@@ -37,8 +37,8 @@ class Invert(FlowLayer):
             )
         if self.layer.data_dependent or not self.layer.invertible_in_training:
             raise InputError(
-                f"Invert cannot exchange the directions of {type(self.layer).__name__}: what is fitted to the data that "
-                "reach it (ActNorm, BatchNorm) is fitted in the density direction alone; put it outside of Invert."
+                f"Invert cannot exchange the directions of {type(self.layer).__name__}: what is fitted to the data "
+                "that reach it (ActNorm, BatchNorm) is fitted in the density direction alone; put it outside of Invert."
             )
         if not self.layer.built:
             self.layer.build(input_shape)
