@@ -2,7 +2,7 @@
 
 python tools/measure_model.py NAME [NAME ...]
 
-For the newest version in saved_models/<name>/ it writes measured.json (numerical safety; for models of MNIST and
+For the newest version in saved_models/<name>/ it writes measured.json (numerical robustness; for models of MNIST and
 Fashion-MNIST the anomaly scores against the other of the two; for MAF the test log-likelihood in logit space, in
 which its paper counts) and pictures/. tools/model_cards.py then writes the card.
 """
@@ -52,9 +52,9 @@ def measure(name):
 def anomaly_scores(flow, recipe, test):
     """AUROC of each score between the test images of the model's data (inliers) and of the other data set."""
     other = OTHER[recipe.data.dataset]
-    entropy = scores.likelihood(flow, data.arrays(recipe.data, "validation")["image"]).mean()
+    entropy = scores.bits_per_dim(flow, data.arrays(recipe.data, "validation")["image"]).mean()
     images = test["image"], data.arrays(zoo.recipe(f"nice_{other}").data, "test")["image"]
-    bits = [scores.likelihood(flow, each) for each in images]
+    bits = [scores.bits_per_dim(flow, each) for each in images]
     by = {
         "likelihood": bits,
         "typicality": [np.abs(each - entropy) for each in bits],

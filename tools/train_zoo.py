@@ -1,14 +1,14 @@
-"""Trains the MNIST and Fashion-MNIST entries of the zoo on one accelerator that is lent for a while, in pieces.
+"""Trains the MNIST and Fashion-MNIST entries of the zoo on one accelerator, in pieces of limited time.
 
 python tools/train_zoo.py arrays FOLDER
     where TensorFlow Datasets is: writes FOLDER/mnist.npz and FOLDER/fashion_mnist.npz, 42 MB
-KERAS_BACKEND=jax python tools/train_zoo.py train FOLDER RUNS [--minutes 9] [--only NAME] [--epochs N] [--limit N]
-    where the accelerator is (no TensorFlow, no network): the models of PLAN one after the other, each going on where it
-    was stopped, until the minutes are over; run it again until it says that all are trained
+KERAS_BACKEND=jax python tools/train_zoo.py train FOLDER RUNS [--minutes 60] [--only NAME] [--epochs N] [--limit N]
+    where the accelerator is (TensorFlow and a network are not needed): trains the models of PLAN one after the other,
+    each from where it was stopped, until the minutes are over; run it again until it says that all are trained
 
-RUNS/<name>/.training keeps the checkpoints between two runs, and RUNS/small what was trained, with float16 weights, all
-in files of at most 16 MB. `tools/ship.py RUNS/small NAME` then brings it into saved_models/, measured anew on the data
-set of the recipe; its recipe.toml becomes the entry's.
+For batch queues and notebooks with a time limit, such as Slurm and Colab. RUNS/<name>/.training keeps the checkpoints
+between two runs, and RUNS/small what was trained, with float16 weights. `tools/ship.py RUNS/small NAME` then brings it
+into saved_models/, measured again on the data set of the recipe; its recipe.toml becomes the entry's.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from tfflows.zoo.recipe import FrozenDict
 
 CONV = {"batch_size": 128, "learning_rate": 2e-3}
 MLP = {"batch_size": 200, "learning_rate": 1e-3}
-# What half an hour is for, in this order: minutes, and the larger model and longer training that they should allow.
-# The minutes are a plan, made without an accelerator: the first epochs will tell whether the epochs fit them.
+# What is trained, in this order: estimated minutes, changes of the model, changes of the training. The minutes are a
+# plan that was made without an accelerator: the first epochs will tell whether it holds.
 PLAN = {
     "glow_mnist": (6, {"num_steps": 16, "width": 256}, {"epochs": 60, **CONV}),
     "realnvp_mnist_vardeq": (5, {"num_blocks": 4, "filters": 32}, {"epochs": 60, **CONV}),
@@ -70,7 +70,8 @@ def train(folder, runs, minutes, only=None, epochs=None, limit=None):
         if epochs:
             recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, epochs=epochs))
         path, rest = folder / f"{recipe.data.dataset}.npz", (end - time.monotonic()) / 60
-        trained = train_run(Run(recipe, path=path, limit=limit), output=runs, resume=True, minutes=rest)
+        run = Run(recipe, path=path, limit=limit, name=recipe.name)
+        trained = train_run(run, output=runs, resume=True, minutes=rest)
         if trained is None:
             break
         ship(trained, runs / "small", path=str(path))
@@ -89,7 +90,7 @@ if __name__ == "__main__":
     sub = commands.add_parser("train")
     sub.add_argument("folder", type=Path)
     sub.add_argument("runs", type=Path)
-    sub.add_argument("--minutes", type=float, default=9)
+    sub.add_argument("--minutes", type=float, default=60)
     sub.add_argument("--only", choices=PLAN)
     sub.add_argument("--epochs", type=int, help="in place of the plan's, to try it")
     sub.add_argument("--limit", type=int, help="of images, to try it")

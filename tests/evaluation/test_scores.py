@@ -24,7 +24,7 @@ def images():
 
 def test_scores_are_what_they_are_defined_as(flow, images):
     bits = flow.bits_per_dim(images, seed=3)
-    np.testing.assert_array_equal(scores.likelihood(flow, images, seed=3), bits)
+    np.testing.assert_array_equal(scores.bits_per_dim(flow, images, seed=3), bits)
     np.testing.assert_allclose(scores.typicality(flow, images, 2.0, seed=3), np.abs(bits - 2.0))
     assert scores.typicality(flow, images, bits[0], seed=3)[0] == 0
 
@@ -41,19 +41,19 @@ def test_scores_are_what_they_are_defined_as(flow, images):
 def test_a_conditional_flow_without_labels_is_the_mixture_of_its_classes(images):
     flow = zoo.load("maf_digits_conditional", 1)
     labels = np.full(5, 7)
-    given = scores.likelihood(flow, {"image": images[:5], "label": labels})
+    given = scores.bits_per_dim(flow, {"image": images[:5], "label": labels})
     np.testing.assert_array_equal(given, flow.bits_per_dim(images[:5], labels))
     of_classes = np.array([flow.bits_per_dim(images[:5], np.full(5, k)) for k in range(10)], "float64")
     prob = np.exp2(-64 * of_classes).mean(axis=0)
-    np.testing.assert_allclose(scores.likelihood(flow, images[:5]), -np.log2(prob) / 64, rtol=1e-6)
+    np.testing.assert_allclose(scores.bits_per_dim(flow, images[:5]), -np.log2(prob) / 64, rtol=1e-6)
 
 
 def test_simple_images_pass_for_digits_by_likelihood_and_not_by_the_other_scores(flow, images):
     noise = np.random.RandomState(0).randint(0, 17, images.shape)
-    assert scores.auroc(scores.likelihood(flow, images), scores.likelihood(flow, noise)) == 1
+    assert scores.auroc(scores.bits_per_dim(flow, images), scores.bits_per_dim(flow, noise)) == 1
     blank = np.zeros((50, 8, 8, 1), int)  # the failure that the module's docstring tells of
     by = {
-        "likelihood": lambda images: scores.likelihood(flow, images),
+        "likelihood": lambda images: scores.bits_per_dim(flow, images),
         "complexity": lambda images: scores.input_complexity(flow, images),
     }
     of = {name: scores.auroc(score(images), score(blank)) for name, score in by.items()}

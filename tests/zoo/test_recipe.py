@@ -85,7 +85,7 @@ def test_round_trips(tmp_path, text):
         ("size = 1000\n", "", r"^weights lacks the key 'size'$"),
         ("urls", "url", r"^weights has no key 'url'; did you mean 'urls'\?$"),
         ("version = 2", "version = 0", r"^weights.version is 0, expected >= 1$"),
-        ("size = 1000", "size = 0", r"^weights.size is 0, expected the bytes of the archive$"),
+        ("size = 1000", "size = 0", r"^weights.size is 0, expected >= 1$"),
         ("abcdef", "ABCDEF", r"^weights.sha256 is '0123456789ABCDEF.*', expected 64 digits 0-9a-f$"),
         ('"https://example.org/a.zip", ', "5, ", r"^weights.urls is 5, expected a string$"),
         (

@@ -102,7 +102,7 @@ def test_a_version_that_exists_is_never_overwritten(home):
 
 def test_a_killed_writer_leaves_no_version_and_is_cleaned_up_after(home):
     script = (
-        "import pathlib, sys, time; from tfflows import store\n"
+        "import pathlib, sys, time; from tfflows.zoo import store\n"
         "def write(folder): (folder / 'half').write_text('x'); print('writing', flush=True); time.sleep(60)\n"
         "store.publish(pathlib.Path(sys.argv[1]), write)"
     )

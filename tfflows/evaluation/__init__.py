@@ -1,4 +1,4 @@
-"""What trained flows are worth: test bits/dim, anomaly scores, robustness, pictures of samples."""
+"""Evaluation of trained flows: test bits/dim, anomaly scores, numerical robustness, pictures of samples."""
 
 from tfflows.evaluation.protocol import evaluate
 

@@ -5,16 +5,18 @@ import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from tfflows.errors import InputError, explained_os_errors
+from tfflows.flow import Flow
 
 MARGIN = 2  # pixels between the images of a grid
 SMALLEST_SIDE = 32  # smaller images are enlarged by a whole factor, so that 8x8 digits are visible
 
 
-def image_grid(images, num_values=256, columns=None):
-    """Arrange images in one picture, row by row.
+def image_grid(images: ArrayLike, num_values: int = 256, columns: int | None = None) -> np.ndarray:
+    """Arranges images in one picture, row by row.
 
     Args:
         images: integers [N, H, W, C] in `[0, num_values)`, C = 1 (grey) or 3 (RGB), N >= 1.
@@ -22,7 +24,10 @@ def image_grid(images, num_values=256, columns=None):
         columns: images in a row; by default the picture is about square.
 
     Returns:
-        uint8 array [rows, columns, C].
+        uint8 [height, width, C] of the picture.
+
+    Raises:
+        InputError: the array is not of images.
     """
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or len(images) == 0:
@@ -42,8 +47,19 @@ def image_grid(images, num_values=256, columns=None):
     return grid
 
 
-def save_png(path, images, num_values=256, columns=None):
-    """Write a grid of images as a PNG file, complete or not at all; the arguments are `image_grid`'s."""
+def save_png(path: str | Path, images: ArrayLike, num_values: int = 256, columns: int | None = None) -> None:
+    """Writes a grid of images as a PNG file, complete or not at all.
+
+    Args:
+        path: of the file; an existing file is replaced.
+        images: as for `image_grid`, like the arguments that follow.
+        num_values: the number of values of a channel.
+        columns: images in a row.
+
+    Raises:
+        InputError: the array is not of images.
+        OSError: the file cannot be written.
+    """
     path = Path(path)
     grid = image_grid(images, num_values, columns)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
@@ -57,8 +73,10 @@ def save_png(path, images, num_values=256, columns=None):
             partial.unlink(missing_ok=True)
 
 
-def sample_images(flow, num=64, temperature=1.0, seed=0, label=None):
-    """Samples [num, H, W, C]; of a class-conditional flow all of class `label`, or the classes in turn."""
+def sample_images(
+    flow: Flow, num: int = 64, temperature: float = 1.0, seed: int = 0, label: int | None = None
+) -> np.ndarray:
+    """Returns samples [num, H, W, C]; of a class-conditional flow all of class `label`, or the classes in turn."""
     if flow.num_classes is not None and label is None:
         label = np.arange(num) % flow.num_classes
     return flow.sample(num, temperature=temperature, seed=seed, condition=label)

@@ -1,19 +1,22 @@
-"""Numerical safety: what a flow makes of images that it was not trained on, and of its own latents."""
+"""Numerical robustness: what a flow makes of images that it was not trained on, and of its own latents."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from tfflows import _backend
-from tfflows._backend import noise
+from tfflows._backend import Tensor, noise
+from tfflows.flow import Flow
 
 COUNT = 256  # images of each kind but the test images
 NUM_SAMPLES = 1000
 
 
-def measure(flow, test, batch_size=256):
-    """Densities and round trips on images of every kind, and samples; a dict, ready for JSON.
+def measure(flow: Flow, test: Mapping[str, np.ndarray], batch_size: int = 256) -> dict[str, Any]:
+    """Returns densities and round trips on images of every kind, and figures of samples, ready for JSON.
 
     For the test images, constant images of value 0 and of the largest, uniform noise and patches of photographs:
     whether log_prob is finite everywhere, the mean bits/dim, and the largest error of x -> z -> x in pixel units, x
@@ -21,8 +24,9 @@ def measure(flow, test, batch_size=256):
     finite, and the share of values outside of the range of pixels.
 
     Args:
-        flow: a `Flow` on images, computing in float32.
-        test: a dict with the test split's `image` and, for a class-conditional flow, `label`.
+        flow: a flow on images, computing in float32.
+        test: the test split's `image` and, for a class-conditional flow, `label`.
+        batch_size: images that are evaluated at once.
     """
     inverse = _backend.jit(flow, flow.transform.inverse_and_log_det)
     forward = _backend.jit(flow, flow._generate)
@@ -58,8 +62,8 @@ def measure(flow, test, batch_size=256):
     return {"images": report, "samples": samples}
 
 
-def table(report):
-    """A report of `measure` as Markdown."""
+def table(report: Mapping[str, Any]) -> str:
+    """Returns a report of `measure` as Markdown."""
     rows = ["| images | number | log_prob finite | bits/dim | round trip, pixels |", "|---|---:|---|---:|---:|"]
     for kind, row in report["images"].items():
         finite = "everywhere" if row["finite"] else "**not everywhere**"
@@ -73,8 +77,8 @@ def table(report):
     )
 
 
-def other_images(event_shape, num_values):
-    """{kind: integer images [N, *event_shape]} for images [H, W, 1 or 3] that no data set of the zoo holds."""
+def other_images(event_shape: tuple[int, int, int], num_values: int) -> dict[str, np.ndarray]:
+    """Returns integer images [N, *event_shape] by kind, of kinds that no data set of the zoo holds."""
     draw = np.random.RandomState(0)
     dtype = "uint8" if num_values <= 256 else "int32"
     return {
@@ -85,8 +89,8 @@ def other_images(event_shape, num_values):
     }
 
 
-def _patches(event_shape, draw):
-    """Random patches [COUNT, *event_shape] of the two photographs that come with scikit-learn, values 0 to 255."""
+def _patches(event_shape: tuple[int, int, int], draw: np.random.RandomState) -> np.ndarray:
+    """Returns random patches [COUNT, *event_shape], from 0 to 255, of the two photographs in scikit-learn."""
     from PIL import Image
     from sklearn.datasets import load_sample_image
 
@@ -102,13 +106,13 @@ def _patches(event_shape, draw):
     return np.stack(patches)
 
 
-def _labels(flow, number):
+def _labels(flow: Flow, number: int) -> np.ndarray | None:
     return None if flow.num_classes is None else np.arange(number) % flow.num_classes
 
 
-def _condition(flow, labels):
+def _condition(flow: Flow, labels: np.ndarray | None) -> Tensor | None:
     return None if labels is None else ops.one_hot(ops.convert_to_tensor(labels), flow.num_classes, dtype=flow.dtype)
 
 
-def _numpy(x):
+def _numpy(x: Tensor) -> np.ndarray:
     return ops.convert_to_numpy(x)

@@ -9,19 +9,32 @@ flow that gets no labels is taken as the mixture of its classes with equal weigh
 import io
 import math
 import zlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from tfflows.errors import InputError
+from tfflows.flow import Flow
 
 CODERS = ("png", "zlib")
 
+Images = np.ndarray | Mapping[str, np.ndarray]
 
-def likelihood(flow, images, *, seed=0, batch_size=256):
-    """-log2 p(x) / D: the bits/dim of each image, by one sample of the noise."""
-    if flow.num_classes is None or (isinstance(images, dict) and "label" in images):
+
+def bits_per_dim(flow: Flow, images: Images, *, seed: int = 0, batch_size: int = 256) -> np.ndarray:
+    """Returns -log2 p(x) / D [N], the bits/dim of each image, by one sample of the noise.
+
+    Args:
+        flow: a flow with a dequantizer.
+        images: see the module.
+        seed: of the dequantization noise.
+        batch_size: images that are evaluated at once.
+    """
+    if flow.num_classes is None or (isinstance(images, Mapping) and "label" in images):
         return np.asarray(flow.bits_per_dim(images, seed=seed, batch_size=batch_size), "float64")
     array = _array(images)
     classes = [
@@ -33,32 +46,62 @@ def likelihood(flow, images, *, seed=0, batch_size=256):
     return -mean / size
 
 
-def typicality(flow, images, entropy, *, seed=0, batch_size=256):
-    """|-log2 p(x) / D - entropy|: how far the likelihood is from that of typical images, on either side.
+def typicality(flow: Flow, images: Images, entropy: float, *, seed: int = 0, batch_size: int = 256) -> np.ndarray:
+    """Returns |-log2 p(x) / D - entropy| [N]: how far the likelihood is from that of typical images, on either side.
 
-    entropy: the mean of `likelihood` over images of the training data's kind that were held out, in bits/dim.
+    Args:
+        flow: a flow with a dequantizer.
+        images: see the module.
+        entropy: the mean of `bits_per_dim` over held-out images of the same kind as the training data.
+        seed: of the dequantization noise.
+        batch_size: images that are evaluated at once.
 
-    Reference: Nalisnick, Matsukawa, Teh and Lakshminarayanan 2019, arXiv 1906.02994, section 3, for one image.
+    Raises:
+        InputError: `entropy` is not one finite number.
+
+    Reference:
+        Nalisnick, Matsukawa, Teh and Lakshminarayanan 2019, arXiv 1906.02994, section 3, for one image.
     """
     if np.ndim(entropy) or not math.isfinite(entropy):
-        raise InputError(f"entropy is {entropy!r}, expected a number: the mean likelihood of typical images")
-    return np.abs(likelihood(flow, images, seed=seed, batch_size=batch_size) - float(entropy))
+        raise InputError(f"entropy is {entropy!r}, expected a number: the mean bits/dim of typical images")
+    return np.abs(bits_per_dim(flow, images, seed=seed, batch_size=batch_size) - float(entropy))
 
 
-def input_complexity(flow, images, *, coder="png", seed=0, batch_size=256):
-    """(-log2 p(x) - L(x)) / D, L(x) the bits that a lossless coder takes for the image: see `code_length`.
+def input_complexity(
+    flow: Flow, images: Images, *, coder: str = "png", seed: int = 0, batch_size: int = 256
+) -> np.ndarray:
+    """Returns (-log2 p(x) - L(x)) / D [N], where L(x) is the bits that a lossless coder takes for the image.
 
     It is the log-ratio of the coder, as a model of all images, to the flow.
 
-    Reference: Serra et al. 2020, "Input complexity and out-of-distribution detection with likelihood-based
-    generative models", arXiv 1909.11480, equation 2.
+    Args:
+        flow: a flow with a dequantizer.
+        images: see the module.
+        coder: "png" or "zlib", see `code_length`.
+        seed: of the dequantization noise.
+        batch_size: images that are evaluated at once.
+
+    Raises:
+        InputError: there is no such coder, or it cannot code these images.
+
+    Reference:
+        Serra et al. 2020, "Input complexity and out-of-distribution detection with likelihood-based generative
+        models", arXiv 1909.11480, equation 2.
     """
     lengths = code_length(_array(images), coder)
-    return likelihood(flow, images, seed=seed, batch_size=batch_size) - lengths
+    return bits_per_dim(flow, images, seed=seed, batch_size=batch_size) - lengths
 
 
-def code_length(images, coder="png"):
-    """Bits/dim [N] that a lossless coder, "png" or "zlib", takes for each image [H, W, C] of bytes, header included."""
+def code_length(images: ArrayLike, coder: str = "png") -> np.ndarray:
+    """Returns the bits/dim [N] that a lossless coder takes for each image, header included.
+
+    Args:
+        images: integers [N, H, W, 1 or 3] from 0 to 255.
+        coder: "png" or "zlib".
+
+    Raises:
+        InputError: there is no such coder, or the images have another shape or range.
+    """
     if coder not in CODERS:
         raise InputError(f"coder is {coder!r}, expected one of {', '.join(map(repr, CODERS))}")
     images = np.asarray(images)
@@ -70,17 +113,22 @@ def code_length(images, coder="png"):
     return np.array([8 * len(encode(image)) for image in images.astype("uint8")]) / math.prod(images.shape[1:])
 
 
-def auroc(scores, anomaly_scores):
-    """The chance that an anomaly has the higher score than another image: 0.5 is guessing, 1 is perfect."""
+def auroc(scores: ArrayLike, anomaly_scores: ArrayLike) -> float:
+    """Returns the chance that an anomaly has the higher score than another image: 0.5 is guessing, 1 is perfect.
+
+    Args:
+        scores: of images of the training data's kind, [N].
+        anomaly_scores: of anomalies, [M].
+    """
     is_anomaly = np.repeat([0, 1], [len(scores), len(anomaly_scores)])
     return float(roc_auc_score(is_anomaly, np.concatenate([scores, anomaly_scores])))
 
 
-def _array(images):
-    return images["image"] if isinstance(images, dict) else images
+def _array(images: Images) -> Any:
+    return images["image"] if isinstance(images, Mapping) else images
 
 
-def _png(image):
+def _png(image: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(file, "png", optimize=True)
     return file.getvalue()

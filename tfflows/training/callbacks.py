@@ -19,9 +19,11 @@ class TimeLimit(keras.callbacks.Callback):
         self.end = time.monotonic() + 60 * minutes
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Notes the time."""
         self.start = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Stops training where the next epoch would end too late."""
         now = time.monotonic()
         self.model.stop_training = now + (now - self.start) > self.end
 
@@ -59,6 +61,7 @@ class Summaries(keras.callbacks.Callback):
 
     @single_host()
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Writes the logs and a grid of samples."""
         with self.writer.as_default(step=epoch + 1):
             for name, value in logs.items():
                 self.summary.scalar(name, value)
@@ -66,4 +69,5 @@ class Summaries(keras.callbacks.Callback):
         self.writer.flush()
 
     def on_train_end(self, logs: dict | None = None) -> None:
+        """Closes the file."""
         self.writer.close()

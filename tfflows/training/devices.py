@@ -1,6 +1,7 @@
 """Training on many devices, by the engines of TensorFlow and of Keras on JAX."""
 
 import contextlib
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -10,11 +11,17 @@ from tfflows.errors import InputError, StoreError
 STRATEGIES = ("mirrored", "tpu")
 
 
-def strategy_scope(name=None):
-    """The context in which a model is built for training on the devices of one host, with TensorFlow.
+def strategy_scope(name: str | None = None) -> contextlib.AbstractContextManager:
+    """Returns the context in which a model is built for training on the devices of one host, with TensorFlow.
 
-    Each device takes its share of every batch. "mirrored" is `tf.distribute.MirroredStrategy` on all GPUs (on all
-    logical CPUs where there is none), "tpu" is `tf.distribute.TPUStrategy`, None one device.
+    Each device takes its share of every batch.
+
+    Args:
+        name: "mirrored" for `tf.distribute.MirroredStrategy` on all GPUs (on all logical CPUs where there is none),
+            "tpu" for `tf.distribute.TPUStrategy`, None for one device.
+
+    Raises:
+        InputError: there is no such strategy, or Keras does not run on TensorFlow.
     """
     if name is None:
         return contextlib.nullcontext()
@@ -36,12 +43,15 @@ def strategy_scope(name=None):
     return tf.distribute.TPUStrategy(resolver).scope()
 
 
-def join_hosts(hosts, index):
-    """Join the processes of many hosts, with JAX: models built from now on are trained by all of them together.
+def join_hosts(hosts: Sequence[str], index: int) -> None:
+    """Joins the processes of many hosts, with JAX: models built from now on are trained by all of them together.
 
     Args:
         hosts: the addresses of all processes, "HOST:PORT"; the first coordinates.
         index: which of them this process is.
+
+    Raises:
+        InputError: Keras does not run on JAX, or `index` is out of range.
     """
     if keras.backend.backend() != "jax":
         raise InputError(
@@ -54,16 +64,24 @@ def join_hosts(hosts, index):
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
 
 
-def leave_hosts():
-    """The end of what began with `join_hosts`: every process computes by itself again."""
+def leave_hosts() -> None:
+    """Ends what `join_hosts` began: every process computes by itself again."""
     import jax
 
     keras.distribution.set_distribution(None)
     jax.distributed.shutdown()
 
 
-def agreed(number, what):
-    """`number`, if it is the same on all hosts; otherwise a `StoreError` on all of them."""
+def agreed(number: int, what: str) -> int:
+    """Returns `number` if it is the same on all hosts.
+
+    Args:
+        number: what this host found.
+        what: it is a number of, for the message.
+
+    Raises:
+        StoreError: the hosts found different numbers; raised on all of them.
+    """
     if keras.backend.backend() == "tensorflow":
         return number
     from jax.experimental.multihost_utils import process_allgather

@@ -21,8 +21,16 @@ MEMBER = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 DAMAGE = (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, struct.error)  # what zipfile raises
 
 
-def pack(folder, path):
-    """Write a verified version folder to the archive `path`, whole or not at all; `ExistsError` if that exists."""
+def pack(folder: str | Path, path: str | Path) -> None:
+    """Writes a verified version folder to an archive, whole or not at all.
+
+    Args:
+        folder: the version folder.
+        path: of the archive.
+
+    Raises:
+        ExistsError: there is a file at `path`.
+    """
     folder, path = Path(folder), Path(path)
     if path.exists():
         raise ExistsError(f"{path} exists: delete it or choose another file")
@@ -41,8 +49,12 @@ def pack(folder, path):
         partial.unlink(missing_ok=True)
 
 
-def unpack(path, folder):
-    """Unpack an archive into an empty folder and verify what it holds against the manifest in it.
+def unpack(path: str | Path, folder: str | Path) -> None:
+    """Unpacks an archive and verifies what it holds against the manifest in it.
+
+    Args:
+        path: of the archive.
+        folder: an empty folder.
 
     Raises:
         ArchiveError: a member is compressed, a link, a device or a folder, or has a name that could lead out of
@@ -72,13 +84,13 @@ def unpack(path, folder):
             raise ArchiveError(f"{path} and the manifest in it differ in {name}: pack the folder again")
         store.verify(folder)
     except (*DAMAGE, FileExistsError, NotADirectoryError) as error:
-        raise ArchiveError(f"{path} is no archive or a damaged one ({error}): pack the folder again") from error
+        raise ArchiveError(f"{path} is not an archive or a damaged one ({error}): pack the folder again") from error
     except CorruptError as error:
         raise ArchiveError(f"{path} and the manifest in it differ: pack the folder again") from error
 
 
-def _check(member, path):
-    """ArchiveError unless `member` is a plain file under a plain name."""
+def _check(member: zipfile.ZipInfo, path: Path | str) -> None:
+    """Raises ArchiveError unless `member` is a plain file under a plain name."""
     name = member.orig_filename
     if not MEMBER.fullmatch(name) or len(name) > MAX_NAME:
         raise ArchiveError(f"{path} holds {name!r}, expected short names of letters, digits, '_', '-' and '.'")

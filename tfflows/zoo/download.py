@@ -1,8 +1,8 @@
 """Downloads published weights into the store: mirrors in turn, resumed where they broke off, verified, then used.
 
-Downloads lie in `$TFFLOWS_HOME/.downloads`, in folders as the user's own weights have; the archive that arrives
-is a hidden file there, named by its sha256 sum, so that whatever mirror or process goes on with it, it is known
-what it must become. `TFFLOWS_OFFLINE=1` forbids the network: `file:` mirrors alone are read then.
+Downloads lie in `$TFFLOWS_HOME/.downloads`, in folders like those of the user's own weights. The archive that arrives
+is a hidden file there, named by its sha256 sum, so that any mirror and any process can go on with it. With
+`TFFLOWS_OFFLINE=1` only `file:` mirrors are read.
 """
 
 import contextlib
@@ -10,7 +10,10 @@ import os
 import re
 import shutil
 import urllib.request
-from http.client import HTTPException
+from collections.abc import Iterator
+from http.client import HTTPException, HTTPMessage
+from pathlib import Path
+from typing import IO
 from urllib.error import HTTPError
 
 from tqdm import tqdm
@@ -18,7 +21,7 @@ from tqdm import tqdm
 from tfflows.errors import ArchiveError, DownloadError, ExistsError, InputError
 from tfflows.zoo import store
 from tfflows.zoo.archive import unpack
-from tfflows.zoo.recipe import Recipe, check_url
+from tfflows.zoo.recipe import Recipe, WeightsConfig, check_url
 
 TIMEOUT = 30.0  # seconds without a byte
 CHUNK = 2**16
@@ -28,24 +31,24 @@ class _MirrorError(Exception):
     """One mirror cannot be reached, broke off, or has another file."""
 
 
-def download(name, weights):
-    """Return the version folder of published weights, downloaded unless it is there.
+def download(name: str, weights: WeightsConfig) -> Path:
+    """Returns the version folder of published weights, downloaded unless it is there.
 
     Processes that ask at once wait for the one that downloads. When a download breaks off, what was received is
     kept, and the next call goes on with it.
 
     Args:
         name: the name of the model.
-        weights: a `recipe.Weights`.
+        weights: what is published, and where.
 
     Raises:
-        DownloadError: no mirror gave the archive, TFFLOWS_OFFLINE forbids to ask, or the disk is too small.
+        DownloadError: no mirror gave the archive, TFFLOWS_OFFLINE forbids the network, or the disk is too small.
         ArchiveError: the archive is damaged or unsafe, or holds another model.
     """
     parent = store.downloads() / store.check_name(name)
     archive = parent / f".{weights.sha256}"
 
-    def write(folder):
+    def write(folder: Path) -> None:
         _fetch(name, weights, archive)
         try:
             unpack(archive, folder)
@@ -57,11 +60,12 @@ def download(name, weights):
 
     with contextlib.suppress(ExistsError):  # another process was faster
         store.publish(parent, write, weights.version)
-    archive.unlink(missing_ok=True)  # not before: who is killed until here need not ask a mirror again
+    archive.unlink(missing_ok=True)  # not before: a process that is killed until here need not download it again
     return parent / str(weights.version)
 
 
-def _check_recipe(path, name):
+def _check_recipe(path: Path, name: str) -> None:
+    """Raises ArchiveError unless the recipe at `path` is that of the model."""
     try:
         held = Recipe.from_toml(path).name
     except (OSError, ValueError) as error:
@@ -70,8 +74,8 @@ def _check_recipe(path, name):
         raise ArchiveError(f"the archive holds {held}, expected {name}: correct [weights] in the recipe of {name}")
 
 
-def _fetch(name, weights, archive):
-    """Complete the archive, from the first mirror that has it; afterwards its sum is right."""
+def _fetch(name: str, weights: WeightsConfig, archive: Path) -> None:
+    """Completes the archive, from the first mirror that has it; afterwards its sum is right."""
     offline = os.environ.get("TFFLOWS_OFFLINE", "0") not in ("", "0")
     urls = [url for url in weights.urls if not offline or url.startswith("file:")]
     if not urls:
@@ -91,8 +95,8 @@ def _fetch(name, weights, archive):
     raise DownloadError(f"{name} cannot be downloaded ({'; '.join(failures)}): try again later or add a mirror")
 
 
-def _fetch_from(url, archive, weights, bar):
-    """Complete the archive from one mirror, for as long as each try brings a hundredth of it."""
+def _fetch_from(url: str, archive: Path, weights: WeightsConfig, bar: tqdm) -> None:
+    """Completes the archive from one mirror, trying again as long as each try brings a hundredth of it."""
     reached = _size(archive)
     from_elsewhere = reached > 0
     while True:
@@ -113,8 +117,8 @@ def _fetch_from(url, archive, weights, bar):
         from_elsewhere, reached = False, 0  # the first bytes were wrong, this mirror's own may be right
 
 
-def _receive(url, archive, size, bar):
-    """Append to `archive` what it lacks; a server that knows no ranges sends all of it anew."""
+def _receive(url: str, archive: Path, size: int, bar: tqdm) -> None:
+    """Appends to `archive` what it lacks; a server without support for ranges sends all of it again."""
     offset = _size(archive)
     proxies = urllib.request.getproxies()
     proxies.pop("http", None)  # http: goes to loopback alone, where a proxy has no business
@@ -140,8 +144,8 @@ def _receive(url, archive, size, bar):
 
 
 @contextlib.contextmanager
-def _network():
-    """What goes wrong between here and a mirror is a _MirrorError; a disk that is full is not."""
+def _network() -> Iterator[None]:
+    """A context that turns errors of the network into `_MirrorError`; a full disk stays an OSError."""
     try:
         yield
     except (OSError, HTTPException, UnicodeError) as error:
@@ -152,9 +156,17 @@ def _network():
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a redirect to where a recipe might have sent us, but not from another machine to this one's ports."""
+    """Follows redirects to URLs that a recipe may name, but never from another machine to a port of this one."""
 
-    def redirect_request(self, request, response, code, message, headers, url):
+    def redirect_request(
+        self,
+        request: urllib.request.Request,
+        response: IO[bytes],
+        code: int,
+        message: str,
+        headers: HTTPMessage,
+        url: str,
+    ) -> urllib.request.Request | None:
         try:
             check_url(url)
             if request.type == "https" and not url.startswith("https:"):
@@ -165,5 +177,5 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(request, response, code, message, headers, url)
 
 
-def _size(path):
+def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
