@@ -1,5 +1,6 @@
 """Flow: a Keras model with an exact likelihood."""
 
+import functools
 import math
 import secrets
 
@@ -11,7 +12,7 @@ from tfflows import _backend
 from tfflows._backend import hosts, noise
 from tfflows.dequantizers import UniformDequantizer
 from tfflows.errors import InputError
-from tfflows.flow import inputs, optimizers
+from tfflows.flow import inputs, optimizers, statistics
 from tfflows.flow.base import get as base_distribution
 from tfflows.layers.base import NestedConfig
 
@@ -259,6 +260,23 @@ class Flow(NestedConfig, keras.Model):
         self.transform.initialize(ops.cast(x, self.dtype), condition)
         self.adapted.assign(1)
 
+    def update_statistics(self, data, num_images=10_000):
+        """Recomputes the mean and variance of batch normalisation over images, for the weights as they are now.
+
+        Evaluation and sampling use them. `fit` calls this before each validation and at its end; call it yourself after
+        training by other means, or after a change of the weights (averages of weights, for example). Frozen layers
+        keep theirs; a flow without batch normalisation is left as it is.
+
+        Args:
+            data: training images, as `fit` takes them.
+            num_images: look at no more than so many of them.
+        """
+        inputs.check_count("update_statistics", num_images=num_images)
+        if not statistics.has_statistics(self.transform):
+            return
+        x, condition = inputs.check(self, statistics.choose(data, num_images))
+        hosts.on_every_host(self, functools.partial(statistics.update, self), x, condition)
+
     def fit(self, x=None, y=None, *, validation_data=None, **kwargs):
         """Keras's `fit`, on images alone; its other arguments go by name."""
         x, y = inputs.prepare(self, x, y), inputs.placeholder(kwargs)
@@ -275,6 +293,8 @@ class Flow(NestedConfig, keras.Model):
         if getattr(self, "optimizer", None) is not None and not self.optimizer.built:
             # Inside the first trace, creating the optimizer's variables costs a second trace.
             self.optimizer.build(self.trainable_variables)
+        if statistics.has_statistics(self.transform) and (images := statistics.choose_if_possible(x)) is not None:
+            kwargs["callbacks"] = statistics.with_update(self, kwargs.get("callbacks"), images)
         with inputs.one_sentence():
             return super().fit(x, y, validation_data=validation_data, **kwargs)
 

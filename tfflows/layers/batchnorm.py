@@ -79,12 +79,16 @@ class BatchNorm(FlowLayer):
     def _log_det(self, log_scale: Tensor, x: Tensor) -> Tensor:
         return per_example(math.prod(x.shape[1:-1]) * ops.sum(log_scale), x)
 
-    def _update(self, mean: Tensor, variance: Tensor) -> None:
+    def set_statistics(self, mean: Tensor, variance: Tensor) -> None:
+        """Assigns the mean [C] and variance [C] that evaluation and sampling use, see `Flow.update_statistics`."""
+        self.mean.assign(mean)
         # Stored as a logarithm so that every value of the weight is a valid variance.
+        self.log_variance.assign(ops.log(variance + 1e-12))
+
+    def _update(self, mean: Tensor, variance: Tensor) -> None:
         keep = self.momentum
         variance = keep * ops.exp(self.log_variance) + (1 - keep) * ops.stop_gradient(variance)
-        self.mean.assign(keep * self.mean + (1 - keep) * ops.stop_gradient(mean))
-        self.log_variance.assign(ops.log(variance + 1e-12))
+        self.set_statistics(keep * self.mean + (1 - keep) * ops.stop_gradient(mean), variance)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

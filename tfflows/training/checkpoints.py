@@ -18,6 +18,8 @@ from tfflows.errors import DivergedError, explained_os_errors
 from tfflows.flow import Flow
 from tfflows.zoo import store
 
+WORK = ".training"  # the folder of a run's checkpoints, beside the versions
+
 
 def last_checkpoint(folder: Path) -> Path | None:
     """Returns the newest checkpoint that `Checkpoints` left in a folder, or None."""
@@ -80,9 +82,9 @@ class Checkpoints(keras.callbacks.Callback):
     then deleted. It holds every variable (`state.npz`), the best weights until then (`best.npz`), `run` and
     the history (`progress.json`).
 
-    Validated and kept as best are the optimizer's moving averages, where it has them. They go to `averaged`,
-    a flow of its own, so that the weights in training are never touched: Keras's SwapEMAWeights swaps in
-    place, by sums that round.
+    Validated and kept as best are the optimizer's moving averages, where it has them, with the statistics of batch
+    normalisation that belong to them. They go to `averaged`, a flow of its own, so that the weights in training are
+    never touched: Keras's SwapEMAWeights swaps in place, by sums that round.
 
     Args:
         folder: where the checkpoints go.
@@ -90,30 +92,41 @@ class Checkpoints(keras.callbacks.Callback):
         history: a list of dicts, one for each epoch until now; this callback adds to it.
         averaged: a compiled `Flow` built as the one in training.
         validation: a data set.
+        images: training images in memory, for the statistics of batch normalisation; None where there is none.
     """
 
     async_safe = True  # on_train_batch_end only reads: Keras need not wait for it before the next step
 
     def __init__(
-        self, folder: Path, run: dict[str, Any], history: list[dict[str, Any]], averaged: Flow, validation: Any
+        self,
+        folder: Path,
+        run: dict[str, Any],
+        history: list[dict[str, Any]],
+        averaged: Flow,
+        validation: Any,
+        images: Any,
     ) -> None:
         super().__init__()
+        self.images = images
         self.folder, self.run, self.history = folder, run, history
         self.averaged, self.validation = averaged, validation
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Notes the epoch and the time."""
         self.epoch, self.start = epoch + 1, time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Raises DivergedError where the loss is not finite."""
         self._require_finite("loss", logs["loss"])
 
     @single_host()
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Validates and saves; raises DivergedError where the validation bits/dim are not finite."""
         self.averaged.set_weights(self.model.get_weights())
         self.model.optimizer.finalize_variable_values(self.averaged.trainable_variables)
         # On JAX the assignment shares the optimizer's arrays, which `evaluate` would give away: copy them.
         self.averaged.set_weights(self.averaged.get_weights())
-        value = self.averaged.evaluate(self.validation, verbose=0, return_dict=True)["bits_per_dim"]
+        value = self._validate()
         self._require_finite("validation bits/dim", value)
         logs["val_bits_per_dim"] = value  # for the callbacks that follow, the progress bar among them
         best = min((past["val_bits_per_dim"] for past in self.history), default=math.inf)
@@ -133,6 +146,27 @@ class Checkpoints(keras.callbacks.Callback):
         store.publish(self.folder, write, self.epoch)
         for old in store.versions(self.folder)[:-1]:
             shutil.rmtree(self.folder / str(old))
+
+    def _validate(self) -> float:
+        """Returns the validation bits/dim of `averaged`, with the statistics of batch normalisation that are better.
+
+        These are as a rule those that are recomputed for the averaged weights. Of a model that overfits, the running
+        averages can be the better ones: its training images lie closer to the mode of the base than others do.
+        """
+
+        def bits() -> float:
+            return self.averaged.evaluate(self.validation, verbose=0, return_dict=True)["bits_per_dim"]
+
+        value = bits()
+        if self.images is None:
+            return value
+        running = self.averaged.get_weights()
+        self.averaged.update_statistics(self.images)
+        recomputed = bits()
+        if recomputed <= value:
+            return recomputed
+        self.averaged.set_weights(running)
+        return value
 
     def _require_finite(self, name: str, value: float) -> None:
         if not math.isfinite(value):
