@@ -16,6 +16,7 @@ from tfflows.zoo.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
+NOTABLE_SHARE = 0.01  # of sampled values outside of the range of pixels, from which on the card says so at the top
 NOTES_BEGIN, NOTES_END = "<!-- written by hand -->\n", "<!-- end -->\n"
 TERMS = {
     "digits": "The digits that ship with scikit-learn are the test set of E. Alpaydin and C. Kaynak's *Optical "
@@ -59,10 +60,10 @@ Samples at temperature 1 and 0.7; below, test images at both ends and the straig
 
 {anomaly}## Limits and uses
 
-{notes}
-## Numerical safety
+{outside}{notes}
+## Numerical robustness
 
-{safety}
+{robustness}
 Round trip: the largest error of x -> z -> x in float32, in units of a grey value, x the middle of the pixels.
 Photographs: patches of those that come with scikit-learn, in the grey values of the data set.
 
@@ -73,7 +74,7 @@ Photographs: patches of those that come with scikit-learn, in the grey values of
 ANOMALY = """## As a detector of anomalies
 
 AUROC between the test images of {own} and of {other}, {count:,} each: the chance that an image of {other} has the
-higher score (`tfflows.scores`). 0.5 is guessing.
+higher score (`tfflows.evaluation.scores`). 0.5 is guessing.
 
 {table}
 
@@ -116,6 +117,8 @@ def card(name):
     if "logit_space_nats" in measured:
         figures.append(f"- In the paper's unit, nats of the logits: {measured['logit_space_nats']:.1f}.\n")
     storage = " Kernels are stored as float16; the figures are those of what is stored." if "storage" in metrics else ""
+    if "statistics" in metrics:
+        storage += f" The statistics of batch normalisation were {metrics['statistics']}."
     return CARD.format(
         name=name,
         recipe=recipe,
@@ -132,9 +135,21 @@ def card(name):
         averaged=f"weights averaged with decay {recipe.train.ema}" if recipe.train.ema else "no averaging",
         storage=storage,
         anomaly=_anomaly(recipe, metrics, measured),
+        outside=_outside(measured),
         notes=_notes(name),
-        safety=robustness.table(measured),
+        robustness=robustness.table(measured),
         terms=TERMS[recipe.data.dataset],
+    )
+
+
+def _outside(measured):
+    """A warning where samples often have values that are no pixels."""
+    share = measured["samples"]["outside"]
+    if share < NOTABLE_SHARE:
+        return ""
+    return (
+        f"**{share:.0%} of the values that this model draws lie outside of the range of pixels**: that much of its "
+        "mass is on no image, and samples show these values clipped, as pure black or white.\n\n"
     )
 
 
