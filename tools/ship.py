@@ -2,8 +2,8 @@
 
 python tools/ship.py FOLDER NAME [--full]
 
-FOLDER is an output of `tfflows train` (or RUNS/small of tools/train_zoo.py); its newest version of NAME becomes the
-next version in saved_models/.
+FOLDER is an output of `tfflows train --store-as NAME` (or RUNS/small of tools/train_zoo.py); its newest version of NAME
+becomes the next version in saved_models/.
 Kernels are stored as float16 (--full: as they are), vectors (biases, scales, averages, counters) as they are, all of
 them compressed. The figures of metrics.json are then measured again, on the stored weights. No SavedModel is stored
 with float16 weights: `tfflows export NAME DIR` makes it.
@@ -46,7 +46,7 @@ def halve(source, target):
 
 
 def ship(trained, root=SAVED_MODELS, full=False, path=None):
-    """Publish the version folder `trained` in `root`, and return the new folder; path as in `train.fit`."""
+    """Publish the version folder `trained` in `root`, and return the new folder; path as in `training.Run`."""
     store.verify(trained)
     recipe = Recipe.from_toml(trained / "recipe.toml")
     metrics = json.loads((trained / "metrics.json").read_text())

@@ -147,7 +147,7 @@ CASES = {
         "outside of Invert",
     ),
     "odd squeeze": (lambda w: layers.Squeeze().build((None, 3, 4, 1)), ValueError, "3x4", "even sides"),
-    "zoo weights": (lambda w: zoo.load("small", weights="imagenet"), ValueError, "'imagenet'", "'trained' or None"),
+    "zoo weights": (lambda w: zoo.load("small", weights="imagenet"), ValueError, "'imagenet'", "'packaged' or None"),
 }
 
 

@@ -112,7 +112,7 @@ def test_an_artefact_is_complete_and_says_how_it_was_made(trained, tiny_recipe):
     assert metrics["importance_bits_per_dim"] < metrics["bits_per_dim"]
     assert metrics["validation_bits_per_dim"] == min(e["val_bits_per_dim"] for e in metrics["history"])
     assert [epoch["epoch"] for epoch in metrics["history"]] == [1, 2, 3, 4]
-    assert metrics["data"] == "digits/1.0.0"
+    assert (metrics["data"], metrics["path"]) == ("digits/1.0.0", None)
     assert metrics["num_images"] == metrics["limit"] == LIMIT
 
 
@@ -157,7 +157,8 @@ def test_divergence_keeps_the_last_good_checkpoint(tiny_recipe, tmp_path):
     compile_flow(flow, recipe.train, steps)
     averaged.compile(None)
     validation = data.batches(recipe.data, "validation", 32, LIMIT)
-    callback = checkpoints.Checkpoints(tmp_path, {}, [], averaged, validation)
+    seen = data.arrays(recipe.data, "train", LIMIT)
+    callback = checkpoints.Checkpoints(tmp_path, {}, [], averaged, validation, seen)
     with pytest.raises(DivergedError, match=f"of epoch 3 is nan.*{tmp_path}/2"):
         flow.fit(
             batches,
@@ -181,5 +182,5 @@ def test_learning_rate_rises_linearly_then_follows_a_cosine():
     assert float(rate(10)) == pytest.approx(2.0)
     assert float(rate(55)) == pytest.approx(1.0)
     assert float(rate(100)) == float(rate(150)) == pytest.approx(0.0, abs=1e-6)
-    constant = make_optimizer(dataclasses.replace(train, schedule="constant"), steps_per_epoch=10)._learning_rate
+    constant = make_optimizer(dataclasses.replace(config, schedule="constant"), steps_per_epoch=10)._learning_rate
     assert float(constant(100)) == pytest.approx(2.0)

@@ -16,6 +16,7 @@ from tfflows.zoo import cache as downloads
 from tfflows.zoo import store
 from tfflows.zoo.archive import pack as pack_archive
 from tfflows.zoo.recipe import Recipe, check_url
+from tfflows.zoo.removal import split_version
 
 SERVING_MODULES = ("tensorflow_serving", "grpc", "starlette", "uvicorn", "prometheus_client")
 
@@ -27,7 +28,7 @@ def list_models(arguments: argparse.Namespace) -> None:
     if not names:
         raise InputError(f"no model matches {arguments.pattern!r}: `tfflows list` shows all")
     width = max(map(len, names))
-    print(f"{'name':{width}}  bits/dim  description")
+    print(f"{'name':{width}}  bits/dim  weights     description")
     limited = False
     for name in names:
         recipe = zoo.recipe(name)
@@ -36,7 +37,7 @@ def list_models(arguments: argparse.Namespace) -> None:
             metrics = zoo.metrics(name)
             limited = limited or metrics["limit"]
             figure = f"{metrics['bits_per_dim']:.3f}{'*' if metrics['limit'] else ' '}"
-        print(f"{name:{width}}  {figure:>8}  {recipe.description}")
+        print(f"{name:{width}}  {figure:>8}  {zoo.origin(name) or '-':10}  {recipe.description}")
     if limited:
         print("* trained and measured on a part of the data: tfflows train --limit")
 
@@ -67,9 +68,19 @@ def train(arguments: argparse.Namespace) -> None:
     """Trains a model."""
     recipe = _recipe_to_train(arguments)
     _import_backend()
+    import keras
+
     from tfflows import training
 
-    run = training.Run(recipe, seed=arguments.seed, limit=arguments.limit, path=arguments.data)
+    run = training.Run(recipe, arguments.seed, arguments.limit, arguments.data, arguments.store_as).named()
+    if run.name != recipe.name:
+        print(f"stored as {run.name}: this is not the zoo's {recipe.name} as it stands", flush=True)
+    if keras.backend.backend() == "tensorflow":
+        # In the graph of a training step TensorFlow finds next to no constants to fold, in a time that grows faster
+        # than the graph: a third of the first step of 96 flow steps (benchmarks/README.md).
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"constant_folding": False})
     folder = training.train(
         run,
         output=arguments.output,
@@ -147,10 +158,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from tfflows import data
     from tfflows.evaluation import evaluate
 
-    images = data.arrays(recipe.data, arguments.split, arguments.limit, arguments.data)
+    path = arguments.data or zoo.metrics(arguments.name, arguments.version).get("path")
+    images = data.arrays(recipe.data, arguments.split, arguments.limit, path)
     flow = zoo.load(arguments.name, arguments.version)
     result = evaluate(flow, images, recipe.evaluation, arguments.batch_size)
-    source = data.version(recipe.data, arguments.data)
+    source = data.version(recipe.data, path)
     print(
         f"{arguments.split} bits/dim {result['bits_per_dim']:.4f}, {result['protocol']}\n"
         f"{result['importance_bits_per_dim']:.4f} by the importance-weighted bound of "
@@ -218,6 +230,12 @@ def cache(arguments: argparse.Namespace) -> None:
     for path, size in downloads.entries():
         if arguments.name in (None, path.parent.name):
             print(f"{size / 1e6:10,.1f} MB  {path}{'  (broken off)' if path.name.startswith('.') else ''}")
+
+
+def remove(arguments: argparse.Namespace) -> None:
+    """Deletes weights that the user has trained."""
+    for folder in zoo.remove(*split_version(arguments.name)):
+        print(f"removed {folder}")
 
 
 def _import_backend() -> None:

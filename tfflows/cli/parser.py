@@ -97,6 +97,11 @@ def make_parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=_at_least(0, maximum=LARGEST_SEED), default=0, metavar="N", help="default 0")
     add_data(sub)
     sub.add_argument("--output", metavar="DIR", help="where DIR/NAME/VERSION goes; default $TFFLOWS_HOME")
+    sub.add_argument(
+        "--store-as",
+        metavar="NAME",
+        help="default that of the recipe; NAME.custom where the run departs from the zoo's recipe NAME",
+    )
     sub.add_argument("--resume", action="store_true", help="resume a run that was stopped")
     sub.add_argument(
         "--minutes", type=_at_least(0.001, float), metavar="M", help="stop in time for M minutes, to --resume later"
@@ -139,6 +144,11 @@ def make_parser() -> argparse.ArgumentParser:
     sub.add_argument("file", metavar="FILE", help="the archive; the [weights] table of a recipe is printed for it")
     help_of_url = "where it will be published; again for each mirror; default FILE"
     sub.add_argument("--url", action="append", default=[], metavar="URL", help=help_of_url)
+
+    sub = add(commands.remove, "delete weights that you have trained", "tfflows remove realnvp_digits/1")
+    sub.add_argument(
+        "name", metavar="NAME[/VERSION]", help="of the weights; default all versions, logs and checkpoints"
+    )
 
     sub = add(commands.cache, "list or delete weights that were downloaded", "tfflows cache clear realnvp_mnist")
     sub.add_argument("action", choices=("list", "clear"), help="what you have trained yourself is never deleted")

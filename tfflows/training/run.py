@@ -2,11 +2,9 @@
 
 import contextlib
 import dataclasses
-import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,16 +18,12 @@ import keras
 from tfflows import data, zoo
 from tfflows._backend.hosts import single_host
 from tfflows.errors import InputError, StoreError
-from tfflows.evaluation import evaluate
-from tfflows.evaluation.images import sample_images, save_png
+from tfflows.flow import statistics
 from tfflows.training import callbacks, checkpoints, devices
+from tfflows.training.publish import device, publish
 from tfflows.zoo import store
 from tfflows.zoo.builder import compile_flow
 from tfflows.zoo.recipe import Recipe
-
-PACKAGES = ("tfflows", "keras", "numpy", "tensorflow", "tensorflow-probability", "tfp-nightly", "jax")
-
-WORK = ".training"  # where the checkpoints of a run are, beside the versions
 
 
 @dataclass(frozen=True)
@@ -41,19 +35,32 @@ class Run:
         seed: of the initial weights, the order of the images and the noise.
         limit: use at most so many images of each split; None for all.
         path: images to use in place of the recipe's data set, see `data.arrays`.
+        name: under which the weights are stored; by default `zoo.stored_name`, which keeps a run that is limited, on
+            other data or of a changed recipe from taking the place of an entry of the zoo.
     """
 
     recipe: Recipe
     seed: int = 0
     limit: int | None = None
     path: str | Path | None = None
+    name: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns nested dicts, lists and scalars, equal after a round trip through JSON."""
         # Where other weights are published is no part of a run.
         recipe = dataclasses.replace(self.recipe, weights=None).to_dict()
-        path = None if self.path is None else os.path.abspath(self.path)
-        return json.loads(json.dumps({"recipe": recipe, "seed": self.seed, "limit": self.limit, "path": path}))
+        run = {"recipe": recipe, "seed": self.seed, "limit": self.limit, "path": absolute(self.path)}
+        return json.loads(json.dumps(run))
+
+    def named(self) -> "Run":
+        """Returns the run with a recipe of the name that its weights are stored under, and nothing about others."""
+        name = store.check_name(self.name or zoo.stored_name(self.recipe, self.limit, self.path))
+        return dataclasses.replace(self, recipe=dataclasses.replace(self.recipe, name=name, weights=None), name=name)
+
+
+def absolute(path: str | Path | None) -> str | None:
+    """Returns the absolute path of what may be no path."""
+    return None if path is None else os.path.abspath(Path(path).expanduser())
 
 
 def train(
@@ -66,7 +73,7 @@ def train(
     hosts: Sequence[str] = (),
     host_index: int = 0,
 ) -> Path | None:
-    """Trains a recipe and publishes the result as the next version of `<output>/<name>/`.
+    """Trains a recipe and publishes the result as the next version of `<output>/<run.name>/`.
 
     Published are the weights with the best validation bits/dim (their moving average, where the recipe has
     one), the recipe, test metrics with the learning curve, samples, and the SavedModel where Keras runs on
@@ -97,9 +104,9 @@ def train(
             with other arguments, or one in another process.
         DataError: the images cannot be had.
     """
-    recipe = dataclasses.replace(run.recipe, weights=None)
-    run = dataclasses.replace(run, recipe=recipe)
-    parent = Path(output or store.home()).expanduser() / store.check_name(recipe.name)
+    run = run.named()
+    recipe = run.recipe
+    parent = Path(output or store.home()).expanduser() / recipe.name
     if host_index and not hosts:
         raise InputError(f"host_index is {host_index} and there are no hosts: give the addresses of all as `hosts`")
     if hosts and minutes is not None:
@@ -125,8 +132,8 @@ def train(
             devices.leave_hosts()
         if len(history) < recipe.train.epochs:
             return None
-        folder = _publish(run, test, history, parent)
-        shutil.rmtree(parent / WORK)
+        folder = publish(run, test, history, parent)
+        shutil.rmtree(parent / checkpoints.WORK)
     return folder
 
 
@@ -141,33 +148,12 @@ def precision(policy: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-@contextlib.contextmanager
-def _without_constant_folding() -> Iterator[None]:
-    """A context in which TensorFlow's graph optimiser does not look for constants to fold.
-
-    In the graph of a training step it finds next to none, in a time that grows faster than the graph: of the first step
-    of 96 flow steps it takes a third (benchmarks/README.md).
-    """
-    if keras.backend.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow as tf
-
-    options = tf.config.optimizer
-    before = options.get_experimental_options()
-    options.set_experimental_options({"constant_folding": False})
-    try:
-        yield
-    finally:
-        options.set_experimental_options({"constant_folding": before.get("constant_folding", True)})
-
-
 def _train(
     run: Run, parent: Path, resume: bool, strategy: str | None, share: tuple[int, int], minutes: float | None
 ) -> list[dict[str, Any]]:
     """Trains to the end and returns the history; the first host leaves checkpoints in `parent`."""
     recipe = run.recipe
-    work, logs = parent / WORK, parent / "logs" / str(max(store.versions(parent), default=0) + 1)
+    work, logs = parent / checkpoints.WORK, parent / "logs" / str(max(store.versions(parent), default=0) + 1)
     first_host = share[0] == 0
     checkpoint = _checkpoint_to_resume(work, run, resume)
     history = checkpoints.read_progress(checkpoint)[1] if checkpoint else []
@@ -176,10 +162,11 @@ def _train(
     if checkpoint is None and first_host:
         for leftover in (work, logs):
             shutil.rmtree(leftover, ignore_errors=True)
-    batches, steps_per_epoch = data.training_batches(
-        recipe.data, train.batch_size, seed, first_epoch=first_epoch, share=share, **images
-    )
 
+    def stream(epoch: int) -> tuple[Any, int]:
+        return data.training_batches(recipe.data, train.batch_size, seed, first_epoch=epoch, share=share, **images)
+
+    batches, steps_per_epoch = stream(first_epoch)
     keras.utils.set_random_seed(seed)
     after_epoch = []
     with devices.strategy_scope(strategy), precision(train.precision):
@@ -191,7 +178,12 @@ def _train(
             with single_host():
                 averaged = zoo.build(recipe, seed)
                 averaged.compile(None, jit_compile=flow.jit_compile)
-            after_epoch.append(checkpoints.Checkpoints(work, run.to_dict(), history, averaged, validation))
+            seen = None
+            if statistics.has_statistics(flow.transform):
+                # Always those of the first epoch, so that a resumed run sees the same.
+                source = batches if first_epoch == 0 else stream(0)[0]
+                seen = statistics.choose(source, min(steps_per_epoch * train.batch_size, statistics.NUM_IMAGES))
+            after_epoch.append(checkpoints.Checkpoints(work, run.to_dict(), history, averaged, validation, seen))
             after_epoch.append(callbacks.EpochLines())
             if importlib.util.find_spec("tensorflow"):
                 after_epoch.append(callbacks.Summaries(logs, averaged))
@@ -203,54 +195,19 @@ def _train(
         if first_host:
             print(
                 f"{recipe.name}: {flow.count_params():,} weights, {steps_per_epoch} steps an epoch, "
-                f"epochs {first_epoch + 1} to {train.epochs} on {_device()}; tensorboard --logdir {logs}",
+                f"epochs {first_epoch + 1} to {train.epochs} on {device()}; tensorboard --logdir {logs}",
                 flush=True,
             )
-        with _without_constant_folding():
-            flow.fit(
-                batches,
-                initial_epoch=first_epoch,
-                epochs=train.epochs,
-                steps_per_epoch=steps_per_epoch,
-                shuffle=False,
-                callbacks=after_epoch,
-                verbose=int(first_host and sys.stdout.isatty()),
-            )
+        flow.fit(
+            batches,
+            initial_epoch=first_epoch,
+            epochs=train.epochs,
+            steps_per_epoch=steps_per_epoch,
+            shuffle=False,
+            callbacks=after_epoch,
+            verbose=int(first_host and sys.stdout.isatty()),
+        )
     return history
-
-
-def _publish(run: Run, test: dict[str, Any], history: list[dict[str, Any]], parent: Path) -> Path:
-    recipe = run.recipe
-    flow = zoo.build(recipe, run.seed)  # anew: not in the precision of training, and on one device
-    checkpoints.restore_best(checkpoints.last_checkpoint(parent / WORK), flow)
-    best = min(history, key=lambda epoch: epoch["val_bits_per_dim"])
-    metrics = {
-        "name": recipe.name,
-        **evaluate(flow, test, recipe.evaluation, recipe.train.batch_size),
-        "split": recipe.data.test,
-        "data": data.version(recipe.data, run.path),
-        "seed": run.seed,
-        "limit": run.limit,
-        "num_parameters": flow.count_params(),
-        "best_epoch": best["epoch"],
-        "validation_bits_per_dim": best["val_bits_per_dim"],
-        "seconds": round(sum(epoch["seconds"] for epoch in history), 1),
-        "device": _device(),
-        "versions": _versions(),
-        "history": history,
-    }
-
-    def write(folder: Path) -> None:
-        (folder / "recipe.toml").write_text(recipe.to_toml(), "utf-8")
-        (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-        checkpoints.save_weights(flow, folder / "model.weights.h5")
-        save_png(folder / "samples.png", sample_images(flow), flow.num_values)
-        if keras.backend.backend() == "tensorflow":
-            from tfflows.export import export
-
-            export(flow, folder)
-
-    return store.publish(parent, write)
 
 
 def _checkpoint_to_resume(work: Path, run: Run, resume: bool) -> Path | None:
@@ -277,24 +234,3 @@ def _flatten(tree: Any, path: tuple[str, ...] = ()) -> dict[str, Any]:
     if not isinstance(tree, dict):
         return {".".join(path): tree}
     return {key: leaf for name, sub in tree.items() for key, leaf in _flatten(sub, (*path, name)).items()}
-
-
-def _device() -> str:
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        gpus = tf.config.list_physical_devices("GPU")
-        names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
-    else:
-        import jax
-
-        names = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
-    return ", ".join(names) or f"CPU, {os.cpu_count()} cores"
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "backend": keras.backend.backend()}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return versions

@@ -1,10 +1,14 @@
 """The zoo: models by name, as recipes, as untrained flows and as trained ones.
 
-A name is that of a recipe in the zoo, or of weights that you trained with a recipe of your own.
+A name is that of a recipe in the zoo, or of weights that you trained with a recipe of your own. Weights that you
+trained go before those that come with tfflows; a run that is not of the zoo's recipe as it stands gets a name of its
+own, see `stored_name`, so that it never takes the place of an entry of the zoo.
 """
 
+import dataclasses
 import difflib
 import json
+import logging
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +17,14 @@ from tfflows.errors import CorruptError, InputError, NotFoundError, NotTrainedEr
 from tfflows.zoo import store
 from tfflows.zoo.folders import packaged_folder
 from tfflows.zoo.recipe import Recipe
+from tfflows.zoo.removal import remove
 
 if TYPE_CHECKING:
     from tfflows.flow import Flow
 
-__all__ = ["Recipe", "artefact", "build", "list_models", "load", "metrics", "recipe"]
+__all__ = ["Recipe", "artefact", "build", "list_models", "load", "metrics", "origin", "recipe", "remove", "stored_name"]
+
+_LOG = logging.getLogger("tfflows")
 
 
 def list_models(pattern: str = "*", trained: bool | None = None) -> list[str]:
@@ -56,15 +63,21 @@ def build(entry: str | Recipe, seed: int = 0) -> "Flow":
 
 
 def load(name: str, version: int | None = None, weights: str | None = "trained") -> "Flow":
-    """Returns a trained flow, compiled so that `fit`, `evaluate`, `sample` and the rest go on from here.
+    """Returns a trained flow, compiled so that `fit` fine-tunes it.
 
-    The optimizer is the recipe's with a constant learning rate: a schedule ends with the run it belongs to.
+    It is compiled with the recipe's kind of optimizer and `clip_norm`, at a constant learning rate of 3e-5, without a
+    moving average of the weights, and its batch normalisation is frozen (`layer.trainable = False`): an epoch on a
+    model's own training data then does not harm it. For other data or more change, set
+    `flow.optimizer.learning_rate = 1e-3`, say, or call `flow.compile`. With `weights=None` the flow is compiled as its
+    recipe says, at the recipe's highest learning rate, for training from scratch.
 
     Args:
         name: the name of a model.
         version: number of the weights; by default the highest in the user's store, `$TFFLOWS_HOME`, or else
             of those that come with tfflows, or else those that its recipe publishes, which are downloaded once.
-        weights: `"trained"`, or None for an untrained flow.
+            Where both of the first have weights of this name, a message of the logger `tfflows` says which are taken.
+        weights: `"trained"`; `"packaged"` for those that come with tfflows, whatever the user's store has; or None
+            for an untrained flow.
 
     Raises:
         NotTrainedError: there are no weights; the message names the command that trains them.
@@ -74,25 +87,78 @@ def load(name: str, version: int | None = None, weights: str | None = "trained")
     """
     from tfflows.zoo import builder
 
-    if weights not in ("trained", None):
-        raise InputError(f"weights is {weights!r}, expected 'trained' or None")
+    if weights not in ("trained", "packaged", None):
+        raise InputError(f"weights is {weights!r}, expected 'trained', 'packaged' or None")
     if weights is None:
         entry = recipe(name)
         flow = builder.build(entry)
     else:
-        folder = artefact(name, version)
+        folder = artefact(name, version, packaged=weights == "packaged")
+        if weights == "trained":
+            _say_if_ambiguous(name, folder)
         entry = Recipe.from_toml(folder / "recipe.toml")
         flow = builder.build(entry)
         flow.load_weights(folder / "model.weights.h5")
-    builder.compile_flow(flow, entry.train)
+    builder.compile_flow(flow, entry.train, fine_tuning=weights is not None)
     return flow
 
 
-def artefact(name: str, version: int | None = None) -> Path:
-    """Returns the verified folder with a model's weights, recipe and metrics; downloads and raises as `load` does."""
-    folder = _find(name, version)
+def artefact(name: str, version: int | None = None, packaged: bool = False) -> Path:
+    """Returns the verified folder with a model's weights, recipe and metrics.
+
+    Args:
+        name: the name of a model.
+        version: number of the weights; chosen and downloaded as `load` does.
+        packaged: look at the weights that come with tfflows alone.
+
+    Raises:
+        StoreError: as `load`.
+    """
+    folder = _find(name, version, packaged)
     store.verify(folder)
     return folder
+
+
+def origin(name: str, version: int | None = None) -> str | None:
+    """Returns where the weights that `load` takes come from.
+
+    Args:
+        name: the name of a model.
+        version: number of the weights.
+
+    Returns:
+        "yours", "packaged" or "downloaded"; None where there are no weights on this machine.
+
+    Raises:
+        NotFoundError: there is no such model.
+    """
+    try:
+        folder = store.find(_known(name), version)
+    except NotFoundError:
+        if name in list_models():
+            return None
+        raise
+    places = {store.home(): "yours", packaged_folder("saved_models"): "packaged"}
+    return places.get(folder.parents[1], "downloaded")
+
+
+def stored_name(recipe: Recipe, limit: int | None = None, path: str | Path | None = None) -> str:
+    """Returns the name under which the weights of a run are stored.
+
+    It is the recipe's, with one exception: where that is the name of an entry of the zoo, and the run is of another
+    recipe, limited to a part of the images or on other data, `.custom` follows.
+
+    Args:
+        recipe: what is trained.
+        limit: of the images of each split, or None.
+        path: of images that are used in place of the recipe's data set, or None.
+    """
+    packaged = _recipe_path(recipe.name)
+    if not packaged.is_file():
+        return recipe.name
+    entry = dataclasses.replace(Recipe.from_toml(packaged), weights=None)
+    faithful = limit is None and path is None and entry == dataclasses.replace(recipe, weights=None)
+    return recipe.name if faithful else f"{recipe.name}.custom"
 
 
 def metrics(name: str, version: int | None = None) -> dict[str, Any]:
@@ -109,12 +175,33 @@ def _recipe_path(name: str) -> Path:
     return packaged_folder("zoo") / f"{store.check_name(name)}.toml"
 
 
-def _find(name: str, version: int | None = None) -> Path:
+def _known(name: str) -> str:
+    """Returns `name` if it is that of a model."""
+    known = list_models()
+    if store.check_name(name) not in known:
+        nearest = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(known)}"
+        raise NotFoundError(f"there is no model {name!r}: {hint}")
+    return name
+
+
+def _say_if_ambiguous(name: str, folder: Path) -> None:
+    """Logs which weights are loaded where the user's own have the name of some that come with tfflows."""
+    if folder.parents[1] == store.home() and store.versions(packaged_folder("saved_models") / name):
+        _LOG.warning(
+            "loading %s from %s, which you trained; weights='packaged' loads the weights that come with tfflows, and "
+            "`tfflows remove %s` deletes yours",
+            name,
+            folder,
+            name,
+        )
+
+
+def _find(name: str, version: int | None = None, packaged: bool = False) -> Path:
     """Returns the folder of a model's weights; where there are none, those that its recipe publishes are downloaded."""
-    path, known = _recipe_path(name), list_models()
-    if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
-        raise NotFoundError(f"there is no model {name!r}: did you mean {nearest[0]!r}?")
+    path = _recipe_path(_known(name))
+    if packaged:
+        return store.find(name, version, (packaged_folder("saved_models"),))
     try:
         return store.find(name, version)
     except NotFoundError:
@@ -127,7 +214,9 @@ def _find(name: str, version: int | None = None) -> Path:
             raise
         if published:
             raise NotFoundError(f"{name} has no version {version}: {published.version} is published") from None
+    relatives = list_models(f"{name.partition('_')[0]}_*", trained=True)
+    others = f"; trained models of its family are {', '.join(relatives)}" if relatives else ""
     raise NotTrainedError(
         f"{name} has no trained weights: train them with `tfflows train {name}`, "
-        "or pass weights=None for an untrained model"
+        f"or pass weights=None for an untrained model{others}"
     )

@@ -1,13 +1,18 @@
 """A recipe becomes a compiled flow."""
 
+import dataclasses
+
 import keras
 
 from tfflows._types import read_arguments
 from tfflows.errors import InputError
 from tfflows.flow import Flow, optimizers
 from tfflows.flow.base import KINDS
+from tfflows.layers import BatchNorm
 from tfflows.models import DEQUANTIZERS, MODELS
 from tfflows.zoo.recipe import Recipe, TrainConfig
+
+FINE_TUNING_RATE = 3e-5  # of flows that `zoo.load` returns
 
 
 def build(recipe: Recipe, seed: int = 0) -> Flow:
@@ -63,10 +68,24 @@ def make_optimizer(train: TrainConfig, steps_per_epoch: int | None = None) -> ke
     return optimizers.get(train.optimizer, learning_rate=rate, global_clipnorm=train.clip_norm, **averaging)
 
 
-def compile_flow(flow: Flow, train: TrainConfig, steps_per_epoch: int | None = None) -> None:
-    """Compiles a flow as a recipe's `[train]` table says; the arguments are those of `make_optimizer`.
+def compile_flow(flow: Flow, train: TrainConfig, steps_per_epoch: int | None = None, fine_tuning: bool = False) -> None:
+    """Compiles a flow as a recipe's `[train]` table says.
 
-    `train.jit_compile` is about XLA on TensorFlow: on JAX, Keras without it would run one operation at a time.
+    Args:
+        flow: the flow.
+        train: the table. Its `jit_compile` is about XLA on TensorFlow: on JAX, Keras without it would run one
+            operation at a time.
+        steps_per_epoch: see `make_optimizer`.
+        fine_tuning: compile for weights that are trained already: with a learning rate of `FINE_TUNING_RATE`, at
+            which the first steps of an optimizer without history do no harm; without a moving average of the weights,
+            which would hold on to the first of them; and with batch normalisation frozen, whose statistics over the
+            training images those of a few small batches would replace.
     """
+    if fine_tuning:
+        for layer in flow._flatten_layers():
+            if isinstance(layer, BatchNorm):
+                layer.trainable = False
+        rate = min(FINE_TUNING_RATE, train.learning_rate)
+        train = dataclasses.replace(train, learning_rate=rate, ema=None)
     jit_compile = train.jit_compile or keras.backend.backend() == "jax"
     flow.compile(make_optimizer(train, steps_per_epoch), jit_compile=jit_compile)

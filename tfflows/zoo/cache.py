@@ -1,6 +1,7 @@
-"""What `tfflows.download` has left on this machine: a list of it, and its removal."""
+"""What was downloaded to this machine, and its removal."""
 
 import shutil
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -8,14 +9,17 @@ from tfflows.errors import NotFoundError, StoreError
 from tfflows.zoo import store
 
 
-def entries():
-    """Sorted [(path, bytes)] of downloaded version folders, and of what broken-off downloads left (hidden names)."""
+def entries() -> list[tuple[Path, int]]:
+    """Returns the sorted (path, bytes) of downloaded version folders, and of unfinished downloads (hidden names)."""
     paths = sorted(path for path in store.downloads().glob("*/*") if path.name != store.LOCK)
     return [(path, sum(_size(file) for file in (path, *path.rglob("*")))) for path in paths]
 
 
-def clear(name=None):
-    """Delete what was downloaded, of one model or of all; what the user has trained is not touched.
+def clear(name: str | None = None) -> int:
+    """Deletes what was downloaded, of one model or of all; what the user has trained is not touched.
+
+    Args:
+        name: the name of a model; None for all.
 
     Returns:
         The number of bytes that were freed.
@@ -30,13 +34,14 @@ def clear(name=None):
     for path, _ in chosen:
         try:
             with FileLock(path.parent / store.LOCK, timeout=0):
-                _delete(path)
+                delete(path)
         except Timeout as error:
             raise StoreError(f"{path.parent.name} is being downloaded: wait until that ends") from error
     return sum(size for _, size in chosen)
 
 
-def _delete(path):
+def delete(path: Path) -> None:
+    """Deletes a version folder at once, as far as readers can see, or what an unfinished download left."""
     if not path.is_dir():
         path.unlink(missing_ok=True)
         return
@@ -47,5 +52,5 @@ def _delete(path):
     shutil.rmtree(partial)
 
 
-def _size(path):
+def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from filelock import FileLock
@@ -31,7 +31,7 @@ def home() -> Path:
 
 
 def downloads() -> Path:
-    """The root of what was downloaded, apart from what the user has trained: it can be had again."""
+    """The root of what was downloaded, in a folder of its own because it can be downloaded again."""
     return home() / ".downloads"
 
 
@@ -41,7 +41,7 @@ def roots() -> tuple[Path, ...]:
 
 
 def check_name(name: str) -> str:
-    """Return `name` if it can name an artefact (a letter or digit, then letters, digits, `_`, `-`, `.`)."""
+    """Returns `name` if it can name an artefact (a letter or digit, then letters, digits, `_`, `-`, `.`)."""
     if not isinstance(name, str) or not re.fullmatch(NAME, name):
         raise InputError(f"{name!r} cannot name a model: use letters, digits, '_', '-' and '.'")
     return name
@@ -61,19 +61,20 @@ def versions(parent: Path) -> list[int]:
 
 
 def resolve(name: str, version: int | None = None) -> Path:
-    """Return the folder of an artefact, verified; arguments and errors are those of `find` and `verify`."""
+    """Returns the folder of an artefact, verified; arguments and errors are those of `find` and `verify`."""
     folder = find(name, version)
     verify(folder)
     return folder
 
 
-def find(name: str, version: int | None = None) -> Path:
-    """Return the folder of an artefact, as it is.
+def find(name: str, version: int | None = None, where: Sequence[Path] | None = None) -> Path:
+    """Returns the folder of an artefact, as it is.
 
     Args:
         name: the name of the artefact, as `realnvp_digits`.
         version: its number; by default the highest of the first root that has one: the user's own store, what
             comes with tfflows, what was downloaded.
+        where: the roots to look in, in place of all.
 
     Raises:
         NotFoundError: there is no such name or version.
@@ -81,19 +82,19 @@ def find(name: str, version: int | None = None) -> Path:
     check_name(name)
     if version is not None and not isinstance(version, int):
         raise InputTypeError(f"version is {version!r}: it must be an integer, or None for the highest")
-    found = set()
-    for root in roots():
+    found, where = set(), roots() if where is None else where
+    for root in where:
         here = versions(root / name)
         found.update(here)
         if here and (version is None or version in here):
             return root / name / str(max(here) if version is None else version)
     if found:
         raise NotFoundError(f"{name} has no version {version}: there is {', '.join(map(str, sorted(found)))}")
-    raise NotFoundError(f"there are no weights of {name} in {' or '.join(map(str, roots()))}")
+    raise NotFoundError(f"there are no weights of {name} in {' or '.join(map(str, where))}")
 
 
 def verify(folder: Path) -> None:
-    """Check every file of a version folder against its manifest; `CorruptError` names the first wrong one."""
+    """Checks every file of a version folder against its manifest; `CorruptError` names the first wrong one."""
     remedy = f"delete {folder} and write it again"
     for name, expected in manifest(folder).items():
         path = folder / name
@@ -113,7 +114,7 @@ def manifest(folder: Path) -> dict[str, str]:
 
 
 def publish(parent: Path | str, write: Callable[[Path], object], version: int | None = None) -> Path:
-    """Write a version folder at once: complete under its number, or not at all.
+    """Writes a version folder at once: complete under its number, or not at all.
 
     Args:
         parent: the folder of the versions; made if it is not there. Writers wait for each other.
@@ -158,7 +159,7 @@ def sha256(path: Path) -> str:
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file or a folder's entries are on the disk; Windows flushes no folders."""
+    """Waits until a file or a folder's entries are on the disk; Windows flushes no folders."""
     if path.is_dir() and os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY)

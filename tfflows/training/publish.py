@@ -1,0 +1,91 @@
+"""What a run publishes: the best weights, measured, with a record of how they came about."""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from tfflows import data, zoo
+from tfflows.evaluation import evaluate
+from tfflows.evaluation.images import sample_images, save_png
+from tfflows.training import checkpoints
+from tfflows.zoo import store
+
+if TYPE_CHECKING:
+    from tfflows.training.run import Run
+
+PACKAGES = ("tfflows", "keras", "numpy", "tensorflow", "tensorflow-probability", "tfp-nightly", "jax")
+
+
+def publish(run: "Run", test: dict[str, Any], history: list[dict[str, Any]], parent: Path) -> Path:
+    """Measures and publishes the best weights of a run that has ended.
+
+    Args:
+        run: what was trained.
+        test: the test split.
+        history: a dict for each epoch.
+        parent: the folder of the versions, with the checkpoints of the run.
+
+    Returns:
+        The folder of the new version.
+    """
+    recipe = run.recipe
+    flow = zoo.build(recipe, run.seed)  # again: in float32 and on one device, however it was trained
+    checkpoints.restore_best(checkpoints.last_checkpoint(parent / checkpoints.WORK), flow)
+    best = min(history, key=lambda epoch: epoch["val_bits_per_dim"])
+    metrics = {
+        "name": recipe.name,
+        **evaluate(flow, test, recipe.evaluation, recipe.train.batch_size),
+        "split": recipe.data.test,
+        "data": data.version(recipe.data, run.path),
+        "path": run.to_dict()["path"],
+        "seed": run.seed,
+        "limit": run.limit,
+        "num_parameters": flow.count_params(),
+        "best_epoch": best["epoch"],
+        "validation_bits_per_dim": best["val_bits_per_dim"],
+        "seconds": round(sum(epoch["seconds"] for epoch in history), 1),
+        "device": device(),
+        "versions": versions(),
+        "history": history,
+    }
+
+    def write(folder: Path) -> None:
+        (folder / "recipe.toml").write_text(recipe.to_toml(), "utf-8")
+        (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+        checkpoints.save_weights(flow, folder / "model.weights.h5")
+        save_png(folder / "samples.png", sample_images(flow), flow.num_values)
+        if keras.backend.backend() == "tensorflow":
+            from tfflows.export import export
+
+            export(flow, folder)
+
+    return store.publish(parent, write)
+
+
+def device() -> str:
+    """Returns the names of the accelerators in use, or the number of cores."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    else:
+        import jax
+
+        names = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    return ", ".join(names) or f"CPU, {os.cpu_count()} cores"
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that results depend on, and Keras's backend."""
+    found = {"python": platform.python_version(), "backend": keras.backend.backend()}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
