@@ -91,4 +91,3 @@ def test_images_are_chosen_from_whatever_fit_accepts():
             return {"image": np.full(8, index)}
 
     assert statistics.choose(Batches(), 20)["image"].tolist() == [0] * 8 + [1] * 8 + [2] * 4
-    assert statistics.choose_if_possible(iter([array])) is None

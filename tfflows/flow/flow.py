@@ -63,6 +63,7 @@ class Flow(NestedConfig, keras.Model):
         self._bits_metric = keras.metrics.Mean(name="bits_per_dim")
         self.build((None, *self.event_shape))
         self._graphs = {}
+        self.fit_updates_statistics = True  # see `update_statistics`
 
     def build(self, input_shape):
         if not self.transform.built:
@@ -263,7 +264,8 @@ class Flow(NestedConfig, keras.Model):
     def update_statistics(self, data, num_images=10_000):
         """Recomputes the mean and variance of batch normalisation over images, for the weights as they are now.
 
-        Evaluation and sampling use them. `fit` calls this before each validation and at its end; call it yourself after
+        Evaluation and sampling use them. `fit` calls this before each validation and at its end, unless
+        `fit_updates_statistics` is set to False or its data can be read only once; call it yourself after
         training by other means, or after a change of the weights (averages of weights, for example). Frozen layers
         keep theirs; a flow without batch normalisation is left as it is.
 
@@ -293,8 +295,7 @@ class Flow(NestedConfig, keras.Model):
         if getattr(self, "optimizer", None) is not None and not self.optimizer.built:
             # Inside the first trace, creating the optimizer's variables costs a second trace.
             self.optimizer.build(self.trainable_variables)
-        if statistics.has_statistics(self.transform) and (images := statistics.choose_if_possible(x)) is not None:
-            kwargs["callbacks"] = statistics.with_update(self, kwargs.get("callbacks"), images)
+        kwargs["callbacks"] = statistics.with_update(self, kwargs.get("callbacks"), x)
         with inputs.one_sentence():
             return super().fit(x, y, validation_data=validation_data, **kwargs)
 

@@ -69,15 +69,18 @@ def _iterate(data: Any) -> Iterator[Any]:
         yield from data
 
 
-def choose_if_possible(data: Any) -> Any:
-    """Returns images for `fit`'s own updates, or None where `data` can be read only once."""
-    readable = inputs.is_array(data) or isinstance(data, keras.utils.PyDataset) or hasattr(data, "take")
-    return choose(data, NUM_IMAGES) if readable else None
+def with_update(flow: "Flow", callbacks: Any, data: Any) -> Any:
+    """Returns the callbacks of `fit` and after them, where the flow has statistics, an `UpdateStatistics`.
 
-
-def with_update(flow: "Flow", callbacks: Any, images: Any) -> Any:
-    """Returns the callbacks of `fit` and, after them, an `UpdateStatistics`."""
-    update = UpdateStatistics(images)
+    Args:
+        flow: the flow.
+        callbacks: None, a callback, a list of them, or a CallbackList.
+        data: of `fit`; where it can be read only once, nothing is added.
+    """
+    can_be_read_again = inputs.is_array(data) or isinstance(data, keras.utils.PyDataset) or hasattr(data, "take")
+    if not (flow.fit_updates_statistics and can_be_read_again and has_statistics(flow.transform)):
+        return callbacks
+    update = UpdateStatistics(choose(data, NUM_IMAGES))
     if isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks.append(update)
         update.set_model(flow)

@@ -173,6 +173,7 @@ def _train(
         flow = zoo.build(recipe, seed)
         compile_flow(flow, train, steps_per_epoch)
         flow.optimizer.build(flow.trainable_variables)
+        flow.fit_updates_statistics = False  # `Checkpoints` does, for the averaged weights
         if first_host:
             validation = data.batches(recipe.data, "validation", train.batch_size, **images)
             with single_host():
