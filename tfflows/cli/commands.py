@@ -68,19 +68,11 @@ def train(arguments: argparse.Namespace) -> None:
     """Trains a model."""
     recipe = _recipe_to_train(arguments)
     _import_backend()
-    import keras
-
     from tfflows import training
 
     run = training.Run(recipe, arguments.seed, arguments.limit, arguments.data, arguments.store_as).named()
     if run.name != recipe.name:
         print(f"stored as {run.name}: this is not the zoo's {recipe.name} as it stands", flush=True)
-    if keras.backend.backend() == "tensorflow":
-        # In the graph of a training step TensorFlow finds next to no constants to fold, in a time that grows faster
-        # than the graph: a third of the first step of 96 flow steps (benchmarks/README.md).
-        import tensorflow as tf
-
-        tf.config.optimizer.set_experimental_options({"constant_folding": False})
     folder = training.train(
         run,
         output=arguments.output,

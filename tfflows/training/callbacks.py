@@ -39,11 +39,13 @@ class EpochLines(keras.callbacks.Callback):
         self.in_use = not sys.stdout.isatty()
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Prints which epoch begins."""
         self.start = time.monotonic()
         if self.in_use:
             print(f"epoch {epoch + 1}/{self.params['epochs']}: ", end="", flush=True)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Prints the figures of the epoch."""
         if self.in_use:
             figures = ", ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
             print(f"{figures}, {time.monotonic() - self.start:.1f} s", flush=True)

@@ -199,15 +199,16 @@ def _train(
                 f"epochs {first_epoch + 1} to {train.epochs} on {device()}; tensorboard --logdir {logs}",
                 flush=True,
             )
-        flow.fit(
-            batches,
-            initial_epoch=first_epoch,
-            epochs=train.epochs,
-            steps_per_epoch=steps_per_epoch,
-            shuffle=False,
-            callbacks=after_epoch,
-            verbose=int(first_host and sys.stdout.isatty()),
-        )
+        with devices.without_constant_folding():
+            flow.fit(
+                batches,
+                initial_epoch=first_epoch,
+                epochs=train.epochs,
+                steps_per_epoch=steps_per_epoch,
+                shuffle=False,
+                callbacks=after_epoch,
+                verbose=int(first_host and sys.stdout.isatty()),
+            )
     return history
 
 
