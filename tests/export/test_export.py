@@ -19,46 +19,86 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-model = tf.saved_model.load(sys.argv[1]).signatures
-inputs = np.load(sys.argv[2])
-results = {}
-for name in ("serving_default", "log_prob", "encode", "decode", "sample"):
-    given = [key for key in inputs if key.startswith(name + ".")]
-    arguments = {key.removeprefix(name + "."): tf.constant(inputs[key]) for key in given}
-    for key, value in model[name](**arguments).items():
-        results[name + "." + key] = value.numpy()
+for model_folder, folder in zip(sys.argv[1::2], sys.argv[2::2]):
+    model = tf.saved_model.load(model_folder).signatures
+    inputs = np.load(folder + "/inputs.npz")
+    results = {}
+    for name in ("serving_default", "log_prob", "encode", "decode", "sample"):
+        given = [key for key in inputs if key.startswith(name + ".")]
+        arguments = {key.removeprefix(name + "."): tf.constant(inputs[key]) for key in given}
+        for key, value in model[name](**arguments).items():
+            results[name + "." + key] = value.numpy()
+    np.savez(folder + "/results.npz", **results)
 assert not {"tfflows", "tensorflow_probability"} & set(sys.modules)  # Keras is imported by TensorFlow itself
-np.savez(sys.argv[3], **results)
 """
+CONDITIONAL = {
+    "nice": {"hidden": (8,)},
+    "glow": {"num_levels": 1, "num_steps": 1, "width": 4},
+    "maf": {"num_layers": 1, "hidden": (8,), "mixture_components": 2, "transformer": "spline", "alpha": 0.05},
+}
 
 
-def call(folder, tmp_path, **inputs):
-    """The results of all endpoints, from a process that has TensorFlow alone."""
-    np.savez(tmp_path / "inputs.npz", **inputs)
-    command = [sys.executable, "-c", CLIENT, folder, tmp_path / "inputs.npz", tmp_path / "results.npz"]
-    subprocess.run(command, check=True, cwd=tmp_path)
-    with np.load(tmp_path / "results.npz") as results:
-        return dict(results)
-
-
-def test_endpoints_agree_with_the_flow_and_treat_every_element_by_itself(trained, tmp_path):
-    flow = zoo.load("tiny")
+def inputs_of_tiny(flow):
     images = np.random.RandomState(0).randint(0, 17, size=(5, 8, 8, 1)).astype(np.uint8)
     images[:3] = flow.sample(3, seed=1)
-    latents = np.asarray(flow.encode(images))
-    seeds, temperatures = np.array([7, 8, 7, 7], np.int32), np.array([1.0, 1.0, 1.0, 0.5], np.float32)
-    results = call(
-        trained,
-        tmp_path,
-        **{
-            "serving_default.images": images,
-            "log_prob.images": images[3:4],
-            "encode.images": images,
-            "decode.latents": latents,
-            "sample.seed": seeds,
-            "sample.temperature": temperatures,
-        },
-    )
+    return {
+        "serving_default.images": images,
+        "log_prob.images": images[3:4],
+        "encode.images": images,
+        "decode.latents": np.asarray(flow.encode(images)),
+        "sample.seed": np.array([7, 8, 7, 7], np.int32),
+        "sample.temperature": np.array([1.0, 1.0, 1.0, 0.5], np.float32),
+    }
+
+
+def conditional(family):
+    keras.utils.set_random_seed(0)
+    transform = MODELS[family]((4, 4, 1), 17, condition_size=3, **CONDITIONAL[family])
+    flow = Flow(transform, (4, 4, 1), num_values=17, num_classes=3)
+    for weight in flow.trainable_variables:
+        weight.assign(weight + 0.1 * np.random.RandomState(0).standard_normal(weight.shape))
+    return flow
+
+
+def inputs_of_conditional(flow):
+    images = np.random.RandomState(1).randint(0, 17, size=(3, 4, 4, 1)).astype(np.uint8)
+    images[1] = images[0]
+    labels = np.array([0, 1, 2], np.int32)
+    return {
+        **{f"{name}.images": images for name in ("serving_default", "log_prob", "encode")},
+        **{f"{name}.label": labels for name in ("serving_default", "log_prob", "encode", "decode", "sample")},
+        **{"decode.latents": np.asarray(flow.encode(images, labels))},
+        **{"sample.seed": np.array([5, 5, 5], np.int32), "sample.temperature": np.ones(3, np.float32)},
+    }
+
+
+@pytest.fixture(scope="module")
+def answers(trained, tmp_path_factory):
+    """{model: (flow, inputs, results)} of all endpoints, from one process that has TensorFlow alone."""
+    from tfflows.export import export
+
+    root, flow = tmp_path_factory.mktemp("answers"), zoo.load("tiny")
+    models, asked = {"tiny": trained}, {"tiny": (flow, inputs_of_tiny(flow))}
+    for family in CONDITIONAL:
+        flow, models[family] = conditional(family), root / f"{family}_model"
+        export(flow, models[family])
+        asked[family] = flow, inputs_of_conditional(flow)
+    command = [sys.executable, "-c", CLIENT]
+    for name, (_, inputs) in asked.items():
+        (root / name).mkdir()
+        np.savez(root / name / "inputs.npz", **inputs)
+        command += [models[name], root / name]
+    subprocess.run(command, check=True, cwd=root)
+    found = {}
+    for name, (flow, inputs) in asked.items():
+        with np.load(root / name / "results.npz") as results:
+            found[name] = flow, inputs, dict(results)
+    return found
+
+
+def test_endpoints_agree_with_the_flow_and_treat_every_element_by_itself(answers):
+    flow, inputs, results = answers["tiny"]
+    images, latents = inputs["encode.images"], inputs["decode.latents"]
     expected = np.asarray(flow.log_prob(images))
     np.testing.assert_allclose(results["serving_default.log_prob"], expected, atol=1e-4, rtol=1e-6)
     np.testing.assert_allclose(results["log_prob.log_prob"], expected[3:4], atol=1e-4, rtol=1e-6)
@@ -71,38 +111,15 @@ def test_endpoints_agree_with_the_flow_and_treat_every_element_by_itself(trained
     np.testing.assert_array_equal(samples[0], samples[2])
     assert (samples[0] != samples[1]).any()
     assert (samples[0] != samples[3]).any()
+    seeds, temperatures = inputs["sample.seed"], inputs["sample.temperature"]
     alone = np.asarray(flow.sample_from_seeds(seeds[1:2], temperatures[1:2]))
     np.testing.assert_array_equal(samples[1:2], alone)
 
 
-CONDITIONAL = {
-    "nice": {"hidden": (8,)},
-    "glow": {"num_levels": 1, "num_steps": 1, "width": 4},
-    "maf": {"num_layers": 1, "hidden": (8,), "mixture_components": 2, "transformer": "spline", "alpha": 0.05},
-}
-
-
 @pytest.mark.parametrize("family", CONDITIONAL)
-def test_a_conditional_flow_of_every_family_takes_the_label(tmp_path, family):
-    from tfflows.export import export
-
-    keras.utils.set_random_seed(0)
-    transform = MODELS[family]((4, 4, 1), 17, condition_size=3, **CONDITIONAL[family])
-    flow = Flow(transform, (4, 4, 1), num_values=17, num_classes=3)
-    for weight in flow.trainable_variables:
-        weight.assign(weight + 0.1 * np.random.RandomState(0).standard_normal(weight.shape))
-    export(flow, tmp_path / "model")
-    images = np.random.RandomState(1).randint(0, 17, size=(3, 4, 4, 1)).astype(np.uint8)
-    images[1] = images[0]
-    labels = np.array([0, 1, 2], np.int32)
-    results = call(
-        tmp_path / "model",
-        tmp_path,
-        **{f"{name}.images": images for name in ("serving_default", "log_prob", "encode")},
-        **{f"{name}.label": labels for name in ("serving_default", "log_prob", "encode", "decode", "sample")},
-        **{"decode.latents": np.asarray(flow.encode(images, labels))},
-        **{"sample.seed": np.array([5, 5, 5], np.int32), "sample.temperature": np.ones(3, np.float32)},
-    )
+def test_a_conditional_flow_of_every_family_takes_the_label(answers, family):
+    flow, inputs, results = answers[family]
+    images, labels = inputs["encode.images"], inputs["encode.label"]
     expected = np.asarray(flow.log_prob(images, labels))
     assert expected[0] != expected[1]
     np.testing.assert_allclose(results["log_prob.log_prob"], expected, atol=1e-4, rtol=1e-6)
