@@ -54,7 +54,7 @@ def train_here(folder):
     """The same training in this process, on one device."""
     folder.mkdir()
     (folder / "pair.toml").write_text(RECIPE)
-    fit(Recipe.from_toml(folder / "pair.toml"), limit=128, output=folder)
+    train(Run(Recipe.from_toml(folder / "pair.toml"), limit=128), output=folder)
 
 
 def trained(folder):
