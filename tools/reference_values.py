@@ -1,6 +1,6 @@
 """Writes the reference values that tests/zoo/test_reference_values.py compares every later version with.
 
-python tools/reference_values.py entries    log_prob of fixed images, first samples and number of weights of every trained entry
+python tools/reference_values.py entries    log_prob of images, first samples and number of weights of trained entries
 python tools/reference_values.py saved      small models of every family as `.keras` files, with their log_prob
 
 `entries` is run again where an entry's weights or the stream of samples change; images that are there already are kept.

@@ -50,10 +50,10 @@ def test_class_weights_and_float16_are_refused():
     flow = glow()
     flow.compile()
     for train in (flow.fit, flow.train_on_batch):
-        with pytest.raises(ValueError, match="class_weight=.*give sample_weight"):
+        with pytest.raises(ValueError, match=r"class_weight=.*give sample_weight"):
             train(IMAGES, class_weight={0: 1.0})
     half = Flow(layers.Coupling(nets.MLP((8,), dtype="mixed_float16")), (4,), dequantizer=None)
-    with pytest.raises(ValueError, match="'mixed_float16'.*'mixed_bfloat16'"):
+    with pytest.raises(ValueError, match=r"'mixed_float16'.*'mixed_bfloat16'"):
         half.compile("adam")
 
 
