@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from keras import ops
 
 from tfflows._backend.startup import quiet_import
 from tfflows.errors import TfflowsImportError
 
 with quiet_import():
     import keras
+    from keras import ops
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
