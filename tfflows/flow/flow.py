@@ -43,6 +43,10 @@ class Flow(Generation, NestedConfig, LikelihoodModel):
         condition_size: for a flow conditional on a vector [B, condition_size].
         seed: of the training noise.
         **kwargs: `name` and `dtype` of the model.
+
+    Raises:
+        InputError: an argument has a wrong value, or two do not go together.
+        InputTypeError: `transform` is no FlowLayer.
     """
 
     def __init__(
