@@ -20,7 +20,7 @@ _MODULES = (
     "transformers",
     "zoo",
 )
-_NAMES = {"Flow": "flow", "check_flow_layer": "flow", "TfflowsError": "errors"}
+_NAMES = {"Flow": "flow", "check_flow_layer": "flow", "show": "evaluation.images", "TfflowsError": "errors"}
 
 __all__ = ["__version__", *_MODULES, *_NAMES]
 
@@ -39,9 +39,16 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-# Keras loads a saved model by the registered names of its classes, so they are all imported with the package. The
-# command line (a script named tfflows, or python -m) alone goes without: its help must not wait for TensorFlow.
-if os.path.basename(sys.argv[0] if sys.argv else "") not in ("tfflows", "tfflows.exe", "-m"):
+def _is_command_line() -> bool:
+    """Returns whether this process is the command `tfflows` or `python -m tfflows`."""
+    if os.path.basename(sys.argv[0] if sys.argv else "") in ("tfflows", "tfflows.exe"):
+        return True
+    return sys.argv[:1] == ["-m"] and ("-m", "tfflows") in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
+
+
+# Keras loads a saved model by the registered names of its classes, so that they are all imported with the package. The
+# command line does without: its help must not wait for TensorFlow.
+if not _is_command_line():
     import tfflows._backend  # first, since it keeps TensorFlow quiet while it loads
     import tfflows.flow
     import tfflows.models  # noqa: F401  (with layers, nets, transformers and dequantizers)

@@ -1,9 +1,10 @@
 """Writes the reference values that tests/zoo/test_reference_values.py compares every later version with.
 
-python tools/reference_values.py entries    log_prob, first samples and number of weights of every trained entry
+python tools/reference_values.py entries    log_prob of images, first samples and number of weights of trained entries
 python tools/reference_values.py saved      small models of every family as `.keras` files, with their log_prob
 
-`entries` is run again where an entry's weights change. `saved` holds what version 0.1 wrote: files that later versions
+`entries` is run again where an entry's weights or the stream of samples change; images that are there already are kept.
+`saved` holds what version 0.1 wrote: files that later versions
 have to load, so it is not run again.
 """
 
@@ -22,11 +23,13 @@ FOLDER = Path(__file__).resolve().parents[1] / "tests" / "reference"
 
 def write_entries():
     values = {}
+    with np.load(FOLDER / "entries.npz", allow_pickle=False) as file:
+        before = dict(file)
     for name in zoo.list_models(trained=True):
         flow = zoo.load(name)
         labels = None if flow.num_classes is None else np.arange(4) % flow.num_classes
-        images = flow.sample(4, seed=0, condition=labels)
-        values[f"{name}.samples"] = images
+        values[f"{name}.samples"] = flow.sample(4, seed=0, condition=labels)
+        values[f"{name}.images"] = images = before.get(f"{name}.images", values[f"{name}.samples"])
         values[f"{name}.log_prob"] = keras.ops.convert_to_numpy(flow.log_prob(images, labels))
         values[f"{name}.num_weights"] = flow.count_params()
         print(name, values[f"{name}.log_prob"], flow.count_params(), flush=True)

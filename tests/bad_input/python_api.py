@@ -22,6 +22,37 @@ def flow_on(transform, event_shape=(4, 4, 1), num_values=17, **arguments):
 CASES = {
     "scaled images": (lambda w: w.flow.log_prob(IMAGES / 255.0), TypeError, "float64 images", TAKES),
     "scaled images in fit": (lambda w: w.flow.fit(IMAGES.astype("float32")), TypeError, "float32 images", TAKES),
+    "images in [0, 1]": (
+        lambda w: w.flow.encode(np.float32(IMAGES / 16)),
+        TypeError,
+        "encode got float32 images",
+        'these are scaled to [0, 1]: give (x * 16).round().astype("uint8")',
+    ),
+    "images in [-1, 1]": (
+        lambda w: w.flow.train_on_batch(IMAGES / 8 - 1),
+        TypeError,
+        "train_on_batch got float64 images",
+        'give ((x + 1) * 8.0).round().astype("uint8")',
+    ),
+    "whole numbers as floats": (
+        lambda w: w.flow.bits_per_dim(IMAGES * 1.0),
+        TypeError,
+        "bits_per_dim got float64 images",
+        'give x.astype("uint8")',
+    ),
+    "channels first": (
+        lambda w: w.flow.predict(IMAGES.transpose(0, 3, 1, 2), verbose=0),
+        ValueError,
+        "predict got an array of shape (40, 1, 4, 4)",
+        "channels come first here: give np.moveaxis(x, 1, -1)",
+    ),
+    "no channels": (lambda w: w.flow.fit(IMAGES[..., 0]), ValueError, "fit got an array", "give x[..., None]"),
+    "a label for nobody": (
+        lambda w: w.labelled.sample(1),
+        ValueError,
+        "sample got no condition",
+        "pass a label (0 to 2) as `condition`.",
+    ),
     "too large": (lambda w: w.flow.log_prob(IMAGES + 200), ValueError, "from 200 to 216", TAKES),
     "too large as a tensor": (
         lambda w: w.flow.encode(ops.convert_to_tensor(IMAGES + 200)),
@@ -42,8 +73,8 @@ CASES = {
     "wrong shape": (lambda w: w.flow.log_prob(IMAGES[:, :3]), ValueError, "(40, 3, 4, 1)", BATCH),
     "wrong rank": (lambda w: w.flow.predict(IMAGES[..., 0], verbose=0), ValueError, "(40, 4, 4)", BATCH),
     "one image": (lambda w: w.flow.log_prob(IMAGES[0]), ValueError, "(4, 4, 1)", "give one image as x[None]"),
-    "no image": (lambda w: w.flow.log_prob(IMAGES[:0]), ValueError, "batch is empty", "at least one image"),
-    "no image in fit": (lambda w: w.flow.fit(IMAGES[:0]), ValueError, "batch is empty", "at least one image"),
+    "no image": (lambda w: w.flow.log_prob(IMAGES[:0]), ValueError, "empty batch", "at least one image"),
+    "no image in fit": (lambda w: w.flow.fit(IMAGES[:0]), ValueError, "empty batch", "at least one image"),
     "NaN": (
         lambda w: w.flow.log_prob(np.full((1, 4, 4, 1), np.nan), dequantize=False),
         ValueError,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tfflows
 from tfflows.evaluation.images import image_grid, save_png
 
 pytestmark = pytest.mark.backend_free
@@ -33,3 +34,15 @@ def test_what_is_no_image_is_refused_and_leaves_no_file(tmp_path):
             save_png(tmp_path / "grid.png", np.zeros(shape, int))
     assert list(tmp_path.iterdir()) == []
     assert image_grid(np.zeros((1, 64, 32, 3), int)).shape == (68, 36, 3)
+
+
+def test_show_draws_the_grid():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("template")  # the backend that shows nothing
+    from matplotlib import pyplot
+
+    images = np.random.RandomState(0).randint(0, 17, size=(5, 8, 8, 1))
+    tfflows.show(images, 17)
+    shown = pyplot.gca().images[0].get_array()
+    pyplot.close()
+    np.testing.assert_array_equal(shown, image_grid(images, 17)[..., 0])

@@ -47,6 +47,7 @@ def returning(answer):
     )
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("arguments", "error", "sentence"),
     [

@@ -7,6 +7,8 @@ from keras import ops
 
 from tfflows import Flow, layers, nets
 
+pytestmark = pytest.mark.backend_free
+
 
 def test_a_network_takes_its_width_once():
     net = nets.MLP([4])

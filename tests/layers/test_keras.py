@@ -27,7 +27,7 @@ FLOW_LAYERS = {
     "BatchNorm": (lambda: {"learned": True}, IMAGE),
     "Chain": (lambda: {"layers": [layers.ActNorm(), layers.Squeeze()]}, IMAGE),
     "ChannelAffine": (dict, IMAGE),
-    "Continuous": (lambda: {"velocity": net(), "num_steps": 2}, (3, 2)),
+    "Continuous": (lambda: {"velocity": net(), "num_steps": 1}, (3, 2)),
     "Conv1x1": (lambda: {"lu": True}, IMAGE),
     "Coupling": (lambda: {"conditioner": net()}, VECTOR),
     "DiagonalScale": (dict, IMAGE),

@@ -25,10 +25,10 @@ def test_every_trained_entry_has_reference_values(entries):
 
 @pytest.mark.parametrize("name", zoo.list_models(trained=True))
 def test_densities_and_samples_of_trained_entries_are_unchanged(entries, name):
-    flow, samples = zoo.load(name), entries[f"{name}.samples"]
-    labels = None if flow.num_classes is None else np.arange(len(samples)) % flow.num_classes
+    flow, images, samples = zoo.load(name), entries[f"{name}.images"], entries[f"{name}.samples"]
+    labels = None if flow.num_classes is None else np.arange(len(images)) % flow.num_classes
     assert flow.count_params() == entries[f"{name}.num_weights"]
-    log_prob = ops.convert_to_numpy(flow.log_prob(samples, labels))
+    log_prob = ops.convert_to_numpy(flow.log_prob(images, labels))
     np.testing.assert_allclose(
         log_prob, entries[f"{name}.log_prob"], rtol=1e-6 if keras.backend.backend() == "tensorflow" else 1e-4
     )

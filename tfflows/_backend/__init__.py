@@ -17,6 +17,7 @@ from tfflows.errors import TfflowsImportError
 
 with quiet_import():
     import keras
+    from keras import ops
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -105,6 +106,22 @@ def concrete(x: Any) -> np.ndarray | None:
     if keras.backend.backend() == "tensorflow" and not isinstance(x, np.ndarray):
         return x.numpy() if hasattr(x, "numpy") else None
     return np.asarray(x) if isinstance(x, np.ndarray) or not isinstance(x, jax.core.Tracer) else None
+
+
+def untraced(variable: keras.Variable) -> np.ndarray:
+    """Returns the value that a variable has outside of the function that is being traced, if one is."""
+    with tf.init_scope() if keras.backend.backend() == "tensorflow" else keras.StatelessScope():
+        return ops.convert_to_numpy(variable.value)
+
+
+def compiled_size(size: int, largest: int) -> int:
+    """Returns the size to which a batch is padded, at most `largest`, so that not every size is compiled anew.
+
+    On JAX the next power of two; TensorFlow's graphs take a batch of any size.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return size
+    return max(size, min(1 << (size - 1).bit_length(), largest))
 
 
 def num_replicas() -> int:

@@ -1,10 +1,13 @@
-"""Many hosts that train together, with JAX; on TensorFlow there is one."""
+"""Training on many devices: many hosts with JAX, and the replicas of one host with TensorFlow."""
 
 import contextlib
 from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
+from keras import ops
+
+from tfflows._backend import Tensor
 
 
 @contextlib.contextmanager
@@ -45,3 +48,23 @@ def on_every_host(model: keras.Model, function: Callable[..., None], *batch: np.
     # The first host's, since different machines may round differently.
     for variable, value in zip(model.variables, broadcast_one_to_all(values), strict=True):
         variable.assign(value)
+
+
+def row_numbers(x: Tensor) -> Tensor:
+    """Returns the place, int32 [B], of each row of x [B, ...] in the batch of all devices.
+
+    JAX's devices see one array; TensorFlow's replicas each have their part of the batch, in order.
+    """
+    rows = ops.arange(ops.shape(x)[0], dtype="int32")
+    if keras.backend.backend() != "tensorflow":
+        return rows
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return rows
+    # The last batch may be shared unevenly: each replica tells its size.
+    replica = context.replica_id_in_sync_group
+    own_size = tf.one_hot(replica, context.num_replicas_in_sync, dtype=tf.int32) * tf.shape(x)[0]
+    sizes = context.all_reduce(tf.distribute.ReduceOp.SUM, own_size)
+    return rows + tf.cumsum(sizes, exclusive=True)[replica]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from tfflows.errors import InputError, explained_os_errors
+from tfflows.errors import InputError, UnsupportedError, explained_os_errors
 from tfflows.flow import Flow
 
 MARGIN = 2  # pixels between the images of a grid
@@ -80,3 +80,26 @@ def sample_images(
     if flow.num_classes is not None and label is None:
         label = np.arange(num) % flow.num_classes
     return flow.sample(num, temperature=temperature, seed=seed, condition=label)
+
+
+def show(images: ArrayLike, num_values: int = 256, columns: int | None = None) -> None:
+    """Draws a grid of images with matplotlib, as in a notebook: `tfflows.show(flow.sample(16), flow.num_values)`.
+
+    Args:
+        images: as for `image_grid`, like the arguments that follow.
+        num_values: the number of values of a channel.
+        columns: images in a row.
+
+    Raises:
+        InputError: the array is not of images.
+        UnsupportedError: matplotlib is not installed.
+    """
+    grid = image_grid(images, num_values, columns)
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise UnsupportedError("show draws with matplotlib, which is not installed: pip install matplotlib") from error
+    _, axes = pyplot.subplots(figsize=(grid.shape[1] / 64, grid.shape[0] / 64), layout="tight")
+    axes.imshow(grid.squeeze(-1) if grid.shape[-1] == 1 else grid, cmap="gray", vmin=0, vmax=255)
+    axes.axis("off")
+    pyplot.show()

@@ -29,7 +29,7 @@ def measure(flow: Flow, test: Mapping[str, np.ndarray], batch_size: int = 256) -
         batch_size: images that are evaluated at once.
     """
     inverse = _backend.jit(flow, flow.transform.inverse_and_log_det)
-    forward = _backend.jit(flow, flow._generate)
+    forward = _backend.jit(flow, flow.generate)
     kinds = {"test images": test["image"], **other_images(flow.event_shape, flow.num_values)}
     report = {}
     for kind, images in kinds.items():

@@ -1,12 +1,13 @@
 """Base distributions of flows: p(z) with independent dimensions, a temperature, and sampling from given uniforms."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from tfflows._backend import flow_dtype, tfd
+from tfflows._backend import Tensor, flow_dtype, tfd
 from tfflows.errors import InputError
 
 KINDS = ("normal", "logistic", "mixture")
@@ -15,25 +16,35 @@ KINDS = ("normal", "logistic", "mixture")
 # Under the name that files of version 0.1 have.
 @keras.saving.register_keras_serializable("tfflows", name="Prior")
 class BaseDistribution(keras.layers.Layer):
-    """The base distribution of a flow over z [B, *latent_shape].
+    """The base distribution of a flow over z [B, *latent_shape], with independent dimensions given the component.
 
-    Arguments: `kind`
-      "normal"    standard normal;
-      "logistic"  standard logistic (Dinh et al. 2015, section 3.4);
-      "mixture"   a mixture of `num_components` diagonal normals over the whole of z, all parameters learned.
-    At temperature T the scale of every (component's) normal or logistic is multiplied by T.
+        "normal"    p(z) = prod_d N(z_d; 0, 1)
+        "logistic"  p(z) = prod_d sigmoid(z_d) sigmoid(-z_d)     (Dinh et al. 2015, section 3.4)
+        "mixture"   p(z) = sum_k w_k prod_d N(z_d; m_kd, s_kd), all parameters learned
 
-    Errors: ValueError for another kind.
+    At temperature T the scale of every normal or logistic is multiplied by T.
+
+    Args:
+        kind: "normal", "logistic" or "mixture".
+        num_components: of a mixture.
+        **kwargs: Keras's arguments of a layer.
+
+    Raises:
+        InputError: there is no such kind.
+
+    Reference:
+        Dinh, Krueger and Bengio 2015, "NICE", arXiv 1410.8516.
     """
 
-    def __init__(self, kind="normal", num_components=10, **kwargs):
+    def __init__(self, kind: str = "normal", num_components: int = 10, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", flow_dtype())
         super().__init__(autocast=False, **kwargs)
         if kind not in KINDS:
             raise InputError(f"No base distribution is called {kind!r}: use one of {', '.join(map(repr, KINDS))}.")
         self.kind, self.num_components = kind, num_components
 
-    def build(self, latent_shape):
+    def build(self, latent_shape: Any) -> None:
+        """Builds for z of shape [None, *latent_shape]."""
         self.latent_shape = tuple(latent_shape[1:])
         self.size = math.prod(self.latent_shape)
         if self.kind == "mixture":
@@ -42,22 +53,28 @@ class BaseDistribution(keras.layers.Layer):
             self.log_scale = self.add_weight(shape=shape, initializer="zeros", name="log_scale")
             self.logits = self.add_weight(shape=shape[:1], initializer="zeros", name="logits")
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
+        """Loads the weights, also from where files of version 0.1 have them."""
         if self.weights and not len(store):
-            store = store.h5_file["layers/prior/vars"]  # where version 0.1 wrote them
+            store = store.h5_file["layers/prior/vars"]
         super().load_own_variables(store)
 
     @property
-    def num_uniforms(self):
-        """How many uniform numbers one sample takes."""
+    def num_uniforms(self) -> int:
+        """The number of uniform numbers that one sample takes."""
         return self.size + (self.kind == "mixture")
 
-    def log_prob(self, z):
-        """log p(z) [B], nats."""
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Returns log p(z) [B] in nats of z [B, *latent_shape]."""
         return self._distribution().log_prob(ops.reshape(z, (-1, self.size)))
 
-    def sample(self, uniforms, temperature):
-        """z [B, *latent_shape] from uniforms [B, num_uniforms] in (0, 1) and temperatures [B]."""
+    def sample(self, uniforms: Tensor, temperature: Tensor) -> Tensor:
+        """Returns z [B, *latent_shape], a function of uniform numbers.
+
+        Args:
+            uniforms: [B, num_uniforms], strictly between 0 and 1.
+            temperature: [B].
+        """
         temperature = ops.cast(temperature, self.dtype)[:, None]
         if self.kind == "mixture":
             chosen = tfd.Categorical(logits=ops.convert_to_tensor(self.logits))
@@ -69,11 +86,11 @@ class BaseDistribution(keras.layers.Layer):
             z = self._scalar(ops.broadcast_to(temperature, ops.shape(uniforms))).quantile(uniforms)
         return ops.reshape(z, (-1, *self.latent_shape))
 
-    def _scalar(self, scale):
+    def _scalar(self, scale: Tensor) -> Any:
         family = tfd.Normal if self.kind == "normal" else tfd.Logistic
         return family(ops.zeros_like(scale), scale)
 
-    def _distribution(self):
+    def _distribution(self) -> Any:
         if self.kind == "mixture":
             return tfd.MixtureSameFamily(
                 tfd.Categorical(logits=ops.convert_to_tensor(self.logits)),
@@ -83,7 +100,8 @@ class BaseDistribution(keras.layers.Layer):
             )
         return tfd.Independent(self._scalar(np.ones(self.size, self.dtype)), reinterpreted_batch_ndims=1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
         return {**super().get_config(), "kind": self.kind, "num_components": self.num_components}
 
 

@@ -1,27 +1,32 @@
 """Adam and AdamW with one TensorFlow operation for each weight."""
 
 import types
+from typing import Any
 
 import keras
 
+from tfflows._backend import Tensor
+
 
 class _OneOperation:
-    """Keras's update of a weight, on TensorFlow as the one operation that exists for it, where Keras writes about 30.
+    """A mixin that updates a weight by the one operation that TensorFlow has for Adam, where Keras takes about 30.
 
-    A flow has many small weights (Glow twelve in each step): these operations were 40 % of its training step's graph.
+    A flow has many small weights (Glow twelve in each step): Keras's operations were 40 % of its training step's graph.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # What all weights' updates in one step share. A namespace, since Keras would track it in a list or a dict.
+        # What the updates of all weights share within a step; in a namespace, since Keras tracks lists and dicts.
         self._step = types.SimpleNamespace(constants=None)
 
-    def apply(self, grads, trainable_variables=None):
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Updates the weights, as Keras's `apply`."""
         self._step.constants = None
         super().apply(grads, trainable_variables)
-        self._step.constants = None  # a tensor of a graph, else kept for ever
+        self._step.constants = None  # tensors of a graph must not outlive it
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor) -> None:
+        """Updates one weight, as Keras's `update_step`."""
         if keras.backend.backend() != "tensorflow" or self.amsgrad:
             super().update_step(gradient, variable, learning_rate)
             return
@@ -37,28 +42,37 @@ class _OneOperation:
 class Adam(_OneOperation, keras.optimizers.Adam):
     """Keras's Adam, with the same arguments, variables and results, faster to trace and to run on TensorFlow.
 
-    Reference: Kingma and Ba 2015, "Adam: a method for stochastic optimization", arXiv 1412.6980, algorithm 1.
+    Reference:
+        Kingma and Ba 2015, "Adam: a method for stochastic optimization", arXiv 1412.6980, algorithm 1.
     """
 
 
 @keras.saving.register_keras_serializable("tfflows")
 class AdamW(_OneOperation, keras.optimizers.AdamW):
-    """Keras's AdamW, in the same way.
+    """Keras's AdamW, with the same arguments, variables and results, faster to trace and to run on TensorFlow.
 
-    Reference: Loshchilov and Hutter 2019, "Decoupled weight decay regularization", arXiv 1711.05101.
+    Reference:
+        Loshchilov and Hutter 2019, "Decoupled weight decay regularization", arXiv 1711.05101.
     """
 
 
-def get(optimizer, **config):
-    """An optimizer by its Keras name; "adam" and "adamw" are those of this module. What is no name stays as it is."""
+def get(optimizer: str | keras.optimizers.Optimizer | None, **config: Any) -> keras.optimizers.Optimizer | None:
+    """Returns an optimizer by its Keras name, where "adam" and "adamw" are those of this module.
+
+    Args:
+        optimizer: a name; anything else is returned as it is.
+        **config: the optimizer's arguments.
+    """
     if not isinstance(optimizer, str):
         return optimizer
     ours = {"adam": Adam, "adamw": AdamW}.get(optimizer.lower())
     return ours(**config) if ours else keras.optimizers.get({"class_name": optimizer, "config": config})
 
 
-def _adam_constants(step, learning_rate, beta_1, beta_2, epsilon):
-    """What the updates of all weights in step number `step` (from 1) share: the arguments of TensorFlow's operation."""
+def _adam_constants(
+    step: Tensor, learning_rate: Tensor, beta_1: float, beta_2: float, epsilon: float
+) -> dict[str, Tensor]:
+    """Returns the arguments of TensorFlow's operation that all weights share in step number `step`, from 1."""
     import tensorflow as tf
 
     step = tf.cast(step, "float32")
@@ -73,8 +87,8 @@ def _adam_constants(step, learning_rate, beta_1, beta_2, epsilon):
     return {name: tf.cast(number, "float32") for name, number in numbers.items()}
 
 
-def _adam_update(variable, momentum, velocity, gradient, constants):
-    """Adam's update of three `tf.Variable`s, by the one operation that TensorFlow has."""
+def _adam_update(variable: Any, momentum: Any, velocity: Any, gradient: Tensor, constants: dict[str, Tensor]) -> None:
+    """Updates a `tf.Variable` and its two moments."""
     import tensorflow as tf
 
     if variable.dtype != tf.float32:

@@ -14,7 +14,7 @@ from keras import ops
 
 from tfflows._backend import Tensor, noise
 from tfflows.errors import InputError
-from tfflows.flow import inputs
+from tfflows.flow import batches as data_of_fit
 from tfflows.layers.base import FlowLayer
 from tfflows.layers.batchnorm import BatchNorm
 from tfflows.layers.compose import Chain, Multiscale
@@ -42,18 +42,18 @@ def choose(data: Any, num_images: int) -> Any:
             that data sorted by class are represented; of data sets the first batches.
         num_images: how many.
     """
-    if inputs.is_array(data):
+    if data_of_fit.is_array(data):
         first = next(iter(data.values())) if isinstance(data, dict) else data
         rows = slice(None, None, -(-len(first) // num_images))
         return {key: value[rows] for key, value in data.items()} if isinstance(data, dict) else data[rows]
     batches, count = [], 0
     for batch in _iterate(data):
-        batches.append(inputs._numpy(batch))
+        batches.append(data_of_fit.to_numpy(batch))
         count += len(batches[-1]["image"] if isinstance(batches[-1], dict) else batches[-1])
         if count >= num_images:
             break
     if not batches:
-        raise InputError(inputs.EMPTY)
+        raise InputError(data_of_fit.EMPTY)
     if isinstance(batches[0], dict):
         return {key: np.concatenate([batch[key] for batch in batches])[:num_images] for key in batches[0]}
     return np.concatenate(batches)[:num_images]
@@ -77,7 +77,7 @@ def with_update(flow: "Flow", callbacks: Any, data: Any) -> Any:
         callbacks: None, a callback, a list of them, or a CallbackList.
         data: of `fit`; where it can be read only once, nothing is added.
     """
-    can_be_read_again = inputs.is_array(data) or isinstance(data, keras.utils.PyDataset) or hasattr(data, "take")
+    can_be_read_again = data_of_fit.is_array(data) or isinstance(data, keras.utils.PyDataset) or hasattr(data, "take")
     if not (flow.fit_updates_statistics and can_be_read_again and has_statistics(flow.transform)):
         return callbacks
     update = UpdateStatistics(choose(data, NUM_IMAGES))

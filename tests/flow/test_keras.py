@@ -1,0 +1,165 @@
+"""Keras's ways to train a flow: what they refuse, what they initialise, and what its callbacks see."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tfflows import Flow, layers, models, nets
+from tfflows._backend.autodiff import gradients
+
+IMAGES = np.random.RandomState(0).randint(0, 17, (40, 4, 4, 1)).astype("uint8")
+
+
+def glow(**arguments):
+    keras.utils.set_random_seed(0)
+    return Flow(models.glow((4, 4, 1), 17, num_levels=1, num_steps=2, width=8, **arguments), (4, 4, 1), 17)
+
+
+def labelled():
+    return Flow(models.nice((4, 4, 1), 17, 3, hidden=(8,)), (4, 4, 1), 17, num_classes=3)
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, *batches):
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"loss": "mse"}, {"metrics": ["mse"]}, {"weighted_metrics": ["mse"]}, {"loss_weights": [1.0]}]
+)
+def test_a_loss_or_metrics_are_refused_and_a_plain_compile_works_afterwards(arguments):
+    flow = labelled()
+    with pytest.raises(ValueError, match=f"compile got {next(iter(arguments))}=.*leave .* out"):
+        flow.compile("adam", **arguments)
+    flow.compile("adam")
+    history = flow.fit({"image": IMAGES, "label": np.arange(40) % 3}, verbose=0).history
+    assert set(history) == {"loss", "bits_per_dim"}
+
+
+def test_class_weights_and_float16_are_refused():
+    flow = glow()
+    flow.compile()
+    for train in (flow.fit, flow.train_on_batch):
+        with pytest.raises(ValueError, match=r"class_weight=.*give sample_weight"):
+            train(IMAGES, class_weight={0: 1.0})
+    half = Flow(layers.Coupling(nets.MLP((8,), dtype="mixed_float16")), (4,), dequantizer=None)
+    with pytest.raises(ValueError, match=r"'mixed_float16'.*'mixed_bfloat16'"):
+        half.compile("adam")
+
+
+def test_kerass_export_names_ours():
+    with pytest.raises(NotImplementedError, match=r"tfflows\.export\.export\(flow, folder\)"):
+        glow().export("folder")
+
+
+def test_callbacks_know_that_less_is_better(tmp_path):
+    """The third epoch, whose learning rate is absurd, stops training, and the second is the best that is kept."""
+    flow = glow()
+    flow.compile(keras.optimizers.SGD(1e-3))
+    rates = keras.callbacks.LearningRateScheduler(lambda epoch: 1e-3 if epoch < 2 else 0.3)
+    best = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras", monitor="val_bits_per_dim", save_best_only=True)
+    stop = keras.callbacks.EarlyStopping(monitor="val_bits_per_dim", patience=1)
+    callbacks = [rates, best, stop]
+    values = flow.fit(IMAGES, epochs=9, validation_data=IMAGES, callbacks=callbacks, verbose=0).history
+    assert values["val_bits_per_dim"][1] < values["val_bits_per_dim"][0] < values["val_bits_per_dim"][2]
+    assert len(values["loss"]) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.keras", "2.keras"]
+
+
+def test_training_outside_of_fit_is_kept_by_fit():
+    flow = glow()
+    flow.compile(keras.optimizers.SGD(1e-3))
+    assert np.isfinite(flow.train_on_batch(IMAGES)[0])
+    assert int(ops.convert_to_numpy(flow.adapted)) == 1
+    before = flow.bits_per_dim(IMAGES)
+    flow.compile(keras.optimizers.SGD(0.0))
+    flow.fit(IMAGES, verbose=0)
+    np.testing.assert_array_equal(flow.bits_per_dim(IMAGES), before)
+
+
+def test_fit_keeps_weights_that_were_assigned_and_those_of_a_transform_built_elsewhere():
+    flow = glow()
+    actnorm = next(layer for layer in flow._flatten_layers() if isinstance(layer, layers.ActNorm))
+    actnorm.shift.assign(np.ones(4))
+    for used in (flow, Flow(flow.transform, (4, 4, 1), 17)):
+        used.compile(keras.optimizers.SGD(0.0))
+        used.fit(IMAGES, verbose=0)
+        np.testing.assert_array_equal(ops.convert_to_numpy(actnorm.shift), 1)
+        assert not ops.convert_to_numpy(actnorm.log_scale).any()
+    flow.adapt(IMAGES)  # by name it does as it is told
+    assert ops.convert_to_numpy(actnorm.log_scale).any()
+
+
+def test_a_loop_of_ones_own_is_refused_before_adapt_and_runs_after_it():
+    flow = glow()
+
+    def step():
+        return gradients(lambda: -ops.mean(flow(IMAGES, training=True)), flow.trainable_variables)
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        compiled = tf.function(step, autograph=False)
+    else:
+        compiled = step  # which compiles by itself
+    with pytest.raises(ValueError, match=r"call adapt\(batch\)"):
+        compiled()
+    flow.adapt(IMAGES)
+    assert all(gradient is not None for gradient in compiled())
+
+
+def test_equal_images_of_a_batch_get_different_noise_in_training():
+    """Else batch normalisation divides by a variance of zero and the training loss falls far below evaluation's."""
+    blank = np.zeros((64, 4, 4, 1), "uint8")
+    keras.utils.set_random_seed(0)
+    flow = Flow(layers.Chain([layers.BatchNorm(learned=True)]), (4, 4, 1), 17)
+    flow.compile(keras.optimizers.SGD(0.0))
+    # Uniform on [0, 1) and normalised: log2(e) (log(2 pi) + 1) / 2 + log2 of the deviation sqrt(1 / 12).
+    expected = 0.5 * np.log2(2 * np.pi * np.e / 12)
+    assert flow.train_on_batch(blank)[0] == pytest.approx(expected, abs=0.06)  # three standard deviations
+    actnorm = Flow(layers.Chain([layers.ActNorm()]), (4, 4, 1), 17)
+    actnorm.adapt(blank)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(actnorm.transform.layers[0].log_scale), 0.5 * np.log(1 / 12), atol=0.05
+    )
+    bits = flow.bits_per_dim(blank)
+    np.testing.assert_array_equal(bits, bits[0])  # of the image alone in evaluation
+
+
+def test_labels_out_of_range_never_give_a_finite_loss():
+    flow = labelled()
+    flow.compile(keras.optimizers.SGD(0.0))
+    good, bad = ({"image": IMAGES[:8], "label": np.full(8, label)} for label in (2, 3))
+    for method in (flow.train_on_batch, flow.test_on_batch, flow.predict_on_batch):
+        with pytest.raises(ValueError, match="from 3 to 3"):
+            method(bad)
+    assert np.isfinite(flow.fit(Batches(good, good), verbose=0).history["loss"]).all()
+    assert not np.isfinite(flow.fit(Batches(good, bad), verbose=0).history["loss"]).any()
+    assert not np.isfinite(flow.evaluate(Batches(good, bad), verbose=0)).any()
+
+
+def test_the_summary_shows_levels_steps_shapes_and_weights(capsys):
+    flow = Flow(models.glow((8, 8, 1), 17, num_levels=2, num_steps=3, width=8), (8, 8, 1), 17)
+    flow.summary()
+    text = capsys.readouterr().out.strip()
+    assert text == repr(flow)
+    for line in (
+        r"integers 0 to 16, shape \[8, 8, 1\]",
+        r"level 1 of 2 +1,760 weights",
+        r"3 x \(ActNorm, Conv1x1, Coupling\) +\[4, 4, 4\] +1,680 weights",
+        r"level 2 of 2",
+        r"3 x \(ActNorm, Conv1x1, Coupling\) +\[2, 2, 8\]",
+        r"base: normal +\[64\]",
+        rf"{flow.count_params():,} weights",
+    ):
+        assert re.search(line, text), line
