@@ -24,7 +24,7 @@ class NestedConfig:
 def _deserialize(value: Any) -> Any:
     if isinstance(value, dict) and {"class_name", "config"} <= value.keys():
         value = keras.saving.deserialize_keras_object(value)
-        # As the name, since Keras makes configurations from a constructor's arguments where they are plain values.
+        # By its name: a layer without a get_config of its own has one made by Keras, if its arguments are plain values.
         return value.name if type(value) is keras.DTypePolicy else value
     return [_deserialize(item) for item in value] if isinstance(value, list) else value
 

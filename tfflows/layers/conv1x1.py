@@ -20,11 +20,11 @@ class Conv1x1(FlowLayer):
 
         log|det dz/dx| = (number of pixels) log|det W|
 
-    x, z [B, ..., C]; W [C, C] starts as a random rotation. What is needed of W, its inverse and determinant
-    is formed once per call, not per pixel. With `lu`, W = P L (U + diag(sign exp(log_diagonal)))
-    (equation 10), where the permutation P and the signs stay fixed, L is unit lower and U strictly upper
-    triangular: W can then never become singular. Without it W is free, the default of the released code, and
-    log|det W| comes from its QR decomposition, which every backend and XLA have.
+    x, z [B, ..., C]; W [C, C] starts as a random rotation. W, its inverse and its determinant are computed once per
+    call, not per pixel, and the products are exact on GPUs too, see `tfflows._backend.matmul`. With `lu`,
+    W = P L (U + diag(sign exp(log_diagonal))) (equation 10), where the permutation P and the signs stay fixed, L is
+    unit lower and U strictly upper triangular: W can then never become singular. Without it W is free, the default of
+    the released code, and log|det W| comes from its QR decomposition, which every backend and XLA have.
 
     Args:
         lu: whether W is kept as its decomposition.
@@ -50,7 +50,7 @@ class Conv1x1(FlowLayer):
         # L below the diagonal, U above it, and log_diagonal on it: as many weights as W has.
         packed = np.tril(lower, -1) + np.triu(upper, 1) + np.diag(np.log(np.abs(diagonal)))
         self.lower_upper = self.add_weight(shape=(size, size), initializer=_values(packed), name="lower_upper")
-        # Fixed, and yet saved: another machine's rounding may choose other pivots than those of L and U.
+        # Not trained but saved: rounding on another machine may lead to other pivots than those of L and U.
         fixed = {"shape": (size,), "dtype": "int32", "trainable": False}
         self.order = self.add_weight(initializer=_values(order), name="order", **fixed)
         self.sign = self.add_weight(initializer=_values(np.sign(diagonal)), name="sign", **fixed)

@@ -19,7 +19,7 @@ PSEUDO_COUNT, PSEUDO_IMAGES = 1.0, 10.0
 
 @keras.saving.register_keras_serializable("tfflows")
 class Gaussianize(FlowLayer):
-    """Pixels to the real line through their piecewise linear CDF and the normal quantile function.
+    """Maps pixels to the real line through their piecewise linear CDF and the normal quantile function.
 
         z = Phi^-1(F(x)),   F(k + u) = sum_{j < k} p_j + u p_k  for k = 0 .. num_values - 1 and 0 <= u < 1,
         log|det dz/dx| = sum log p_k - log N(z; 0, 1)
@@ -67,7 +67,7 @@ class Gaussianize(FlowLayer):
         k = self._search(table, tail, lower)
         log_mass, below, above = self._look_up(table, k)
         mass = ops.exp(log_mass)
-        # Clipped, since rounding may leave the value's interval; and x stays below num_values.
+        # Clipped, since rounding may lead out of the value's interval or up to num_values.
         u = ops.clip(ops.where(lower, tail - below, above + mass - tail) / ops.maximum(mass, SMALLEST_TAIL), 0.0, 1.0)
         largest = float(np.nextafter(np.asarray(self.num_values, self.dtype), 0, dtype=self.dtype))
         x = ops.minimum(ops.cast(k, self.dtype) + u, largest)

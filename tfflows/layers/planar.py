@@ -7,7 +7,7 @@ from tfflows._backend import Shape, Tensor
 from tfflows.errors import InputError
 from tfflows.layers.base import FlowLayer
 
-HALVINGS = 40  # of a bracket of width 2 |c|: what is left is squared by the Newton step that follows
+HALVINGS = 40  # of a bracket of width 2 |c|; the Newton step that follows squares the remaining error
 
 
 @keras.saving.register_keras_serializable("tfflows")

@@ -13,7 +13,7 @@ from tfflows.layers.base import BijectorLayer
 
 @keras.saving.register_keras_serializable("tfflows")
 class Rescale(BijectorLayer):
-    """Linear scaling of pixels to [-1/2, 1/2): z = x / num_values - 1/2.
+    """Scales pixels linearly to [-1/2, 1/2): z = x / num_values - 1/2.
 
     x, z [B, *event_shape]; log|det dz/dx| = -D log(num_values), D the number of dimensions.
 
@@ -36,7 +36,7 @@ class Rescale(BijectorLayer):
 
 @keras.saving.register_keras_serializable("tfflows")
 class Logit(BijectorLayer):
-    """Pixels to the real line: z = logit(alpha + (1 - 2 alpha) x / num_values).
+    """Maps pixels to the real line: z = logit(alpha + (1 - 2 alpha) x / num_values).
 
     x, z [B, *event_shape], x in [0, num_values]. Dinh et al. 2017 (section 4.1) print alpha + (1 - alpha) x / 256,
     which is infinite at the upper end; the symmetric form here is their released code's and that of Papamakarios

@@ -59,7 +59,7 @@ class Squeeze(FlowLayer):
 
 @keras.saving.register_keras_serializable("tfflows")
 class Flatten(FlowLayer):
-    """Images to vectors in row-major order: x [B, *event_shape] <-> z [B, D]."""
+    """Flattens images to vectors in row-major order: x [B, *event_shape] <-> z [B, D]."""
 
     def build(self, input_shape: Shape) -> None:
         self.event_shape = tuple(input_shape[1:])

@@ -19,8 +19,8 @@ class MADE(Conditioner):
     """A multilayer perceptron whose outputs for dimension i see the inputs before i alone.
 
     x [B, n], condition [B, N] -> [B, P, n]. The weights are masked by the units' degrees (`made_degrees`);
-    the condition has degree 0: every unit sees it. Hidden units are sorted by degree, so that what becomes known
-    together lies together.
+    the condition has degree 0: every unit sees it. Hidden units are sorted by degree, so that those that become
+    known together are contiguous.
 
     It computes in float32 (or float64) whatever Keras's policy says: `call` and `solve` sum in different orders, and
     in half precision the two directions of the flow would disagree.
@@ -111,7 +111,7 @@ class MADE(Conditioner):
         windows = [(starts, block), *(_windows(degrees, starts, block) for degrees in self._degrees[1:-1])]
         sizes = [size for _, size in windows]
         table = np.stack([first for first, _ in windows], axis=1).astype("int32")  # [blocks, 1 + hidden layers]
-        # The batch is the last axis here, so that what is read and written lies together.
+        # The batch is the last axis here, so that slices of dimensions are contiguous in memory.
         z, biases = ops.transpose(z), [ops.transpose(bias) for bias in biases]
 
         def solve_block(index: Tensor, carry: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -104,7 +104,7 @@ class _MixtureBijector(tfb.Bijector):
             proposal = x - residual * step
             low, high = ops.where(residual < 0, x, low), ops.where(residual < 0, high, x)
             arrived = ops.abs(proposal - x) <= tolerance * (1 + ops.abs(x))
-            # Every third step halves the bracket, so that the search ends wherever Newton's would not.
+            # Every third step halves the bracket, so that the search ends where Newton's iteration would not.
             inside = ops.logical_and(proposal > low, proposal < high)
             following = ops.where(ops.logical_and(inside, index % 3 < 2), proposal, 0.5 * (low + high))
             done = ops.logical_or(done, ops.logical_or(arrived, high <= low))

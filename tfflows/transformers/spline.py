@@ -62,7 +62,7 @@ class Spline(Transformer):
 
 
 class _Spline(tfb.RationalQuadraticSpline):
-    """TFP's spline; on JAX it pads by the rank of its knots, which under jit must be kept from becoming a tracer."""
+    """TFP's spline. On JAX it pads by the rank of its knots, which must not become a tracer under jit."""
 
     def _compute_shared(self, x: Tensor | None = None, y: Tensor | None = None) -> Any:
         with compile_time_eval():
