@@ -1,7 +1,7 @@
 """Kills training, and the writing of artefacts, at random moments: python tools/faults.py training|writing [--kills 20]
 
-Whatever the moment, every version folder must be whole; training must go on with --resume and lose the epoch that was
-running and no other. The processes are real, and so is SIGKILL; each figure that is printed was counted.
+Whatever the moment, every version folder must be whole; training must continue with --resume and lose no epoch but the
+one that was running. Processes and SIGKILL are real; every figure that is printed was counted.
 """
 
 import argparse
@@ -43,7 +43,7 @@ while True:
 
 
 def writing(folder, kills=20, seed=0):
-    """Kill a process that publishes one version after another; the counts, if every version is whole."""
+    """Kills a process that publishes one version after another; returns the counts if every version is whole."""
     draw, half_written = random.Random(seed), 0
     for _ in range(kills):
         with subprocess.Popen([sys.executable, "-c", WRITER, folder], stdout=subprocess.PIPE, cwd=ROOT) as writer:
@@ -60,7 +60,7 @@ def writing(folder, kills=20, seed=0):
 
 
 def training(folder, kills=20, epochs=200, seconds=20.0, seed=0):
-    """Kill `tfflows train --resume` within `seconds` of its start, again and again, then let it end; the counts."""
+    """Kills `tfflows train --resume` within `seconds` of its start, again and again, then lets it end; the counts."""
     draw, kept, lost, in_training = random.Random(seed), 0, 0, 0
     recipe, parent = folder / "killed.toml", folder / "killed"
     recipe.write_text(RECIPE.replace("EPOCHS", str(epochs)))

@@ -1,7 +1,7 @@
 """Loads `tfflows serve` with 64 clients at once: python tools/serving_load.py [NAME] [--requests 5000] [--clients 64]
 
-Half of the requests go by REST and half by gRPC; 5 % are malformed, or broken off in mid-request. Every good answer is
-compared with the flow's own log_prob, every malformed one must be refused with a client's error, and the server's
+Half of the requests go by REST and half by gRPC; 5 % are malformed, or broken off half-way. Every good answer is
+compared with the flow's own log_prob, every malformed request must be refused with a client error, and the server's
 memory is read after each fifth of the requests.
 """
 

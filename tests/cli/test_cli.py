@@ -142,6 +142,15 @@ def test_export_makes_the_savedmodel_that_weights_trained_on_jax_lack(trained, t
     assert (folder / "model.weights.h5").read_bytes() == (trained / "model.weights.h5").read_bytes()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of Unix")
+def test_a_reader_that_has_enough_is_no_error():
+    command = [sys.executable, "-m", "tfflows", "list", "nice*"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
+
+
 def test_debug_shows_where_an_error_came_from(trained):
     with pytest.raises(NotFoundError):
         run("--debug", "show", "absent")

@@ -1,5 +1,6 @@
 """The command line: `parser` says what it accepts, `commands` what each command does."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -24,11 +25,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with explained_os_errors():
             arguments.command(arguments)
+            sys.stdout.flush()
     except KeyboardInterrupt:
         training = arguments.command is commands.train
         hint = ": the same command with --resume continues after the last whole epoch" if training else ""
         print(f"\ntfflows: interrupted{hint}", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # as of `tfflows list | head`; Python still flushes its output when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except EXPECTED as error:
         if arguments.debug:
             raise
