@@ -11,7 +11,7 @@ from pathlib import Path
 from tfflows.errors import TfflowsImportError
 
 BACKENDS = ("tensorflow", "jax")
-NOISE = re.compile(r"absl::InitializeLog|oneDNN|cuda drivers|cuInit|CPU instructions|enable the following instructions")
+NOISE = re.compile(rb"absl::InitializeLog|oneDNN|cuda drivers|cuInit|CPU instructions|enable the following instr")
 
 
 @contextlib.contextmanager
@@ -58,5 +58,4 @@ def _filtered_stderr() -> Iterator[None]:
             os.dup2(stderr, 2)
             os.close(stderr)
             kept.seek(0)
-            lines = kept.read().decode(errors="replace").splitlines(keepends=True)
-            sys.stderr.write("".join(line for line in lines if not NOISE.search(line)))
+            os.write(2, b"".join(line for line in kept.readlines() if not NOISE.search(line)))
