@@ -68,6 +68,7 @@ def test_list_and_show_tell_trained_from_untrained(trained, capsys):
     assert "tfflows train realnvp_celeba" in capsys.readouterr().out
 
 
+@pytest.mark.backend_free
 def test_show_prints_a_recipe_of_ones_own(tiny_recipe, capsys):
     assert run("show", tiny_recipe) == 0
     assert Recipe.from_toml(capsys.readouterr().out) == Recipe.from_toml(tiny_recipe)
@@ -142,6 +143,7 @@ def test_export_makes_the_savedmodel_that_weights_trained_on_jax_lack(trained, t
     assert (folder / "model.weights.h5").read_bytes() == (trained / "model.weights.h5").read_bytes()
 
 
+@pytest.mark.backend_free
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes of Unix")
 def test_a_reader_that_has_enough_is_no_error():
     command = [sys.executable, "-m", "tfflows", "list", "nice*"]

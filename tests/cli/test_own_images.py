@@ -45,6 +45,7 @@ def test_a_folder_is_trained_on_without_a_recipe_and_its_model_sampled(tmp_path,
     assert zoo.load("glow_my_cats").event_shape == (8, 8, 3)
 
 
+@pytest.mark.backend_free
 def test_output_elsewhere_is_named_in_the_next_steps(tmp_path, capsys):
     np.savez(tmp_path / "own.npz", image=np.random.default_rng(0).integers(0, 17, (40, 8, 8)))
     assert run("train", "--data", tmp_path / "own.npz", "--model", "nice", "--epochs", 1, "--output", tmp_path) == 0
@@ -54,6 +55,7 @@ def test_output_elsewhere_is_named_in_the_next_steps(tmp_path, capsys):
     assert f"next: TFFLOWS_HOME={tmp_path} tfflows sample nice_own " in printed
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("sizes", "size", "crop", "shape"),
     [
@@ -75,8 +77,9 @@ def test_images_are_cropped_and_resized_to_what_a_flow_can_halve(tmp_path, sizes
     assert data.arrays(recipe.data, "train", path=tmp_path)["image"].shape[1:] == (*shape, 1)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("family", sorted(MODELS))
-@pytest.mark.parametrize("side", [8, 20, 28, 32])
+@pytest.mark.parametrize("side", [8, 20, 28])
 def test_every_proposal_builds(tmp_path, family, side):
     assert FAMILIES.keys() == MODELS.keys()
     np.savez(tmp_path / "own.npz", train=np.full((100, side, side, 3), 255), test=np.full((10, side, side, 3), 255))
@@ -88,6 +91,7 @@ def test_every_proposal_builds(tmp_path, family, side):
     assert recipe.train.batch_size == 16
 
 
+@pytest.mark.backend_free
 def test_the_batch_shrinks_to_what_memory_holds(tmp_path, monkeypatch):
     np.savez(tmp_path / "own.npz", image=np.full((1000, 64, 64), 255))
     found = data.take_inventory(tmp_path / "own.npz")
@@ -97,6 +101,7 @@ def test_the_batch_shrinks_to_what_memory_holds(tmp_path, monkeypatch):
     assert 1 <= data.propose(found, size=64).train.batch_size < 64
 
 
+@pytest.mark.backend_free
 def test_a_name_of_the_zoo_is_not_taken(tmp_path):
     np.savez(tmp_path / "mnist.npz", image=np.full((100, 8, 8), 255))
     assert data.propose(data.take_inventory(tmp_path / "mnist.npz"), "glow").name == "glow_mnist_own"

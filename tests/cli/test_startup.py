@@ -15,6 +15,7 @@ from tfflows._backend.startup import quiet_import
 from tfflows.errors import TfflowsImportError
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.backend_free
 LEFT_OUT = ("TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", "PYTHONWARNINGS")
 
 
