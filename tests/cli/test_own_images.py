@@ -104,4 +104,4 @@ def test_the_batch_shrinks_to_what_memory_holds(tmp_path, monkeypatch):
 @pytest.mark.backend_free
 def test_a_name_of_the_zoo_is_not_taken(tmp_path):
     np.savez(tmp_path / "mnist.npz", image=np.full((100, 8, 8), 255))
-    assert data.propose(data.take_inventory(tmp_path / "mnist.npz"), "glow").name == "glow_mnist_own"
+    assert data.propose(data.take_inventory(tmp_path / "mnist.npz"), "glow").name == "glow_mnist.custom"

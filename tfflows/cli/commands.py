@@ -111,7 +111,8 @@ def _recipe_for_images(arguments: argparse.Namespace) -> Recipe:
     found = data.take_inventory(arguments.data)
     print(found)
     options = {key: getattr(arguments, key) for key in ("size", "epochs", "batch_size")}
-    recipe = _with_options(data.propose(found, arguments.model or "glow", **options), arguments)
+    recipe = data.propose(found, arguments.model or "glow", arguments.store_as, **options)
+    recipe = _with_options(recipe, arguments)
     folder = Path(arguments.output or store.home()).expanduser() / recipe.name
     with explained_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

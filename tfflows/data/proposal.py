@@ -1,13 +1,14 @@
 """A recipe for images of the user's own: a model and a batch size that suit their number and size."""
 
+import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tfflows import zoo
 from tfflows.data.inventory import Inventory
 from tfflows.errors import InputError
-from tfflows.zoo.folders import packaged_folder
 from tfflows.zoo.recipe import DataConfig, ModelConfig, Recipe, TrainConfig
 
 LARGEST_SIDE = 32  # of the model's images, unless the user asks for another size
@@ -31,7 +32,7 @@ def propose(
     Args:
         found: what `take_inventory` returned.
         family: "glow", "realnvp", "maf" or "nice".
-        name: of the recipe; by default the family and the name of the folder.
+        name: of the recipe; by default the family and the name of the folder, as `zoo.stored_name` has it.
         size: height and width of the model's images, a multiple of 4; by default the images' own up to 32.
         epochs: passes over the images; by default as many as make 10,000 steps, from 10 to 200.
         batch_size: images in a step; by default at most 64, and what memory holds.
@@ -67,8 +68,8 @@ def propose(
     batch_size = batch_size or _batch_size(number, memory)
     steps = max(1, number // batch_size)
     epochs = epochs or min(max(round(TOTAL_STEPS / steps), 10), 200)
-    return Recipe(
-        name=name or _free_name(f"{family}_{source}"),
+    recipe = Recipe(
+        name=name or f"{family}_{source}",
         description=f"A small {family} on images of one's own, {found.path.name}.",
         data=data,
         model=ModelConfig(family, arguments, base="logistic" if family == "nice" else "normal"),
@@ -82,6 +83,7 @@ def propose(
             ema=0.99,
         ),
     )
+    return recipe if name else dataclasses.replace(recipe, name=zoo.stored_name(recipe, path=found.path))
 
 
 def _crop_and_size(found: Inventory, size: int | None) -> tuple[tuple[int, int] | None, tuple[int, int]]:
@@ -152,8 +154,3 @@ def _machine_memory() -> float:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):
         return 8e9
-
-
-def _free_name(name: str) -> str:
-    """Returns `name`, or another where it is that of a model of the zoo."""
-    return f"{name}_own" if (packaged_folder("zoo") / f"{name}.toml").exists() else name
