@@ -1,11 +1,11 @@
 """Writes the reference values that tests/zoo/test_reference_values.py compares every later version with.
 
-python tools/reference_values.py entries    log_prob of images, first samples and number of weights of trained entries
-python tools/reference_values.py saved      small models of every family as `.keras` files, with their log_prob
+python tools/reference_values.py entries [NAME ...]    log_prob of images, first samples and number of weights of entries
+python tools/reference_values.py saved                 small models of every family as `.keras` files, with log_prob
 
-`entries` is run again where an entry's weights or the stream of samples change; images that are there already are kept.
-`saved` holds what version 0.1 wrote: files that later versions
-have to load, so it is not run again.
+`entries` is run again where an entry's weights or the stream of samples change, by default for all entries; images that
+are there already are kept. `saved` holds what version 0.1 wrote: files that later versions have to load, so it is
+not run again.
 """
 
 import argparse
@@ -21,19 +21,20 @@ from tfflows.flow import optimizers
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "reference"
 
 
-def write_entries():
-    values = {}
-    with np.load(FOLDER / "entries.npz", allow_pickle=False) as file:
+def write_entries(names):
+    path = FOLDER / "entries.npz"
+    with np.load(path, allow_pickle=False) as file:
         before = dict(file)
-    for name in zoo.list_models(trained=True):
-        flow = zoo.load(name)
+    values = dict(before) if names else {}
+    for name in names or zoo.list_models(trained=True):
+        flow = zoo.load(name, weights="packaged")
         labels = None if flow.num_classes is None else np.arange(4) % flow.num_classes
         values[f"{name}.samples"] = flow.sample(4, seed=0, condition=labels)
         values[f"{name}.images"] = images = before.get(f"{name}.images", values[f"{name}.samples"])
         values[f"{name}.log_prob"] = keras.ops.convert_to_numpy(flow.log_prob(images, labels))
         values[f"{name}.num_weights"] = flow.count_params()
         print(name, values[f"{name}.log_prob"], flow.count_params(), flush=True)
-    np.savez_compressed(FOLDER / "entries.npz", **values)
+    np.savez_compressed(path, **values)
 
 
 def small_flows():
@@ -102,4 +103,9 @@ def write_saved():
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("entries", "saved"))
-    {"entries": write_entries, "saved": write_saved}[parser.parse_args().what]()
+    parser.add_argument("names", nargs="*", metavar="NAME", help="entries; default all")
+    options = parser.parse_args()
+    if options.what == "entries":
+        write_entries(options.names)
+    else:
+        write_saved()

@@ -15,8 +15,7 @@ SHIPPED = [name for name in zoo.list_models() if name.endswith(("_digits", "_dig
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_weights(name):
-    folder = packaged_folder("saved_models") / name / "1"
-    store.verify(folder)
+    folder = zoo.artefact(name, packaged=True)
     recipe = Recipe.from_toml(folder / "recipe.toml")
     assert recipe == zoo.recipe(name)
     images = data.arrays(recipe.data, "test")
