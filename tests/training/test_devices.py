@@ -107,6 +107,22 @@ def test_a_host_without_hosts_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="an option of TensorFlow")
+def test_constant_folding_is_set_back_when_the_last_of_two_trainings_ends():
+    import tensorflow as tf
+
+    def folding():
+        return tf.config.optimizer.get_experimental_options().get("constant_folding", True)
+
+    first, second = devices.without_constant_folding(), devices.without_constant_folding()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not folding()
+    second.__exit__(None, None, None)
+    assert folding()
+
+
 def test_what_the_backend_cannot_do_is_said():
     with pytest.raises(ValueError, match="expected mirrored or tpu"):
         devices.strategy_scope("parameter_server")

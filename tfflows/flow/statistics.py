@@ -108,6 +108,16 @@ class UpdateStatistics(keras.callbacks.Callback):
         self.model.update_statistics(self.images)
 
 
+def update_alone(flow: "Flow", images: Any) -> None:
+    """Does what `Flow.update_statistics` does, on this host alone, where a flow is not trained together with others.
+
+    Args:
+        flow: the flow.
+        images: in memory.
+    """
+    update(flow, *inputs.check(flow, images))
+
+
 def update(flow: "Flow", x: Tensor, condition: Tensor | None = None) -> None:
     """Sets the statistics of all batch normalisation in a flow to those of images, from the data to the latent.
 

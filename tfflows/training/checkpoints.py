@@ -15,7 +15,7 @@ from keras import ops
 
 from tfflows._backend.hosts import single_host
 from tfflows.errors import DivergedError, explained_os_errors
-from tfflows.flow import Flow
+from tfflows.flow import Flow, statistics
 from tfflows.zoo import store
 
 WORK = ".training"  # the folder of a run's checkpoints, beside the versions
@@ -161,7 +161,7 @@ class Checkpoints(keras.callbacks.Callback):
         if self.images is None:
             return value
         running = self.averaged.get_weights()
-        self.averaged.update_statistics(self.images)
+        statistics.update_alone(self.averaged, self.images)
         recomputed = bits()
         if recomputed <= value:
             return recomputed
