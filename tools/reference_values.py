@@ -1,6 +1,6 @@
 """Writes the reference values that tests/zoo/test_reference_values.py compares every later version with.
 
-python tools/reference_values.py entries [NAME ...]    log_prob of images, first samples and number of weights of entries
+python tools/reference_values.py entries [NAME ...]    log_prob of images, first samples, number of weights of entries
 python tools/reference_values.py saved                 small models of every family as `.keras` files, with log_prob
 
 `entries` is run again where an entry's weights or the stream of samples change, by default for all entries; images that

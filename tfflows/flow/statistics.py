@@ -15,6 +15,7 @@ from keras import ops
 from tfflows._backend import Tensor, noise
 from tfflows.errors import InputError
 from tfflows.flow import batches as data_of_fit
+from tfflows.flow import inputs
 from tfflows.layers.base import FlowLayer
 from tfflows.layers.batchnorm import BatchNorm
 from tfflows.layers.compose import Chain, Multiscale
@@ -115,7 +116,7 @@ def update_alone(flow: "Flow", images: Any) -> None:
         flow: the flow.
         images: in memory.
     """
-    update(flow, *inputs.check(flow, images))
+    update(flow, *inputs.check(flow, "update_statistics", images))
 
 
 def update(flow: "Flow", x: Tensor, condition: Tensor | None = None) -> None:
