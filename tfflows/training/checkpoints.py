@@ -1,4 +1,4 @@
-"""Checkpoints: everything that training changes, after each epoch, so that a stopped run goes on exactly."""
+"""Checkpoints: everything that training changes, after each epoch, so that a stopped run resumes exactly."""
 
 import json
 import math

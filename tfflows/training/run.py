@@ -1,4 +1,4 @@
-"""Training a recipe, from its data to published weights; a run that is stopped goes on exactly."""
+"""Training a recipe, from its data to published weights; a run that was stopped resumes exactly."""
 
 import contextlib
 import dataclasses
@@ -47,19 +47,19 @@ class Run:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns nested dicts, lists and scalars, equal after a round trip through JSON."""
-        # Where other weights are published is no part of a run.
+        # Where weights of the recipe are published does not determine what is trained.
         recipe = dataclasses.replace(self.recipe, weights=None).to_dict()
         run = {"recipe": recipe, "seed": self.seed, "limit": self.limit, "path": absolute(self.path)}
         return json.loads(json.dumps(run))
 
     def named(self) -> "Run":
-        """Returns the run with a recipe of the name that its weights are stored under, and nothing about others."""
+        """Returns the run with its name settled, in its recipe too, and without the recipe's published weights."""
         name = store.check_name(self.name or zoo.stored_name(self.recipe, self.limit, self.path))
         return dataclasses.replace(self, recipe=dataclasses.replace(self.recipe, name=name, weights=None), name=name)
 
 
 def absolute(path: str | Path | None) -> str | None:
-    """Returns the absolute path of what may be no path."""
+    """Returns the absolute path, or None for None."""
     return None if path is None else os.path.abspath(Path(path).expanduser())
 
 
@@ -75,34 +75,34 @@ def train(
 ) -> Path | None:
     """Trains a recipe and publishes the result as the next version of `<output>/<run.name>/`.
 
-    Published are the weights with the best validation bits/dim (their moving average, where the recipe has
-    one), the recipe, test metrics with the learning curve, samples, and the SavedModel where Keras runs on
-    TensorFlow. TensorBoard's logs go to `<output>/<name>/logs/<version>`, a checkpoint of each epoch to
-    `<output>/<name>/.training`. A run that was stopped goes on after its last whole epoch, to the same
-    weights as one that was not: noise and batches are functions of the seed and the step, and a checkpoint
-    has all else. (TensorFlow sums in a fixed order on a GPU only where TF_DETERMINISTIC_OPS=1 is set.)
+    A version holds the weights with the best validation bits/dim (their moving average, where the recipe has one),
+    the recipe, test metrics with the learning curve, samples and, where Keras runs on TensorFlow, the SavedModel.
+    TensorBoard's logs go to `<output>/<name>/logs/<version>`, a checkpoint of each epoch to
+    `<output>/<name>/.training`. A run that was stopped resumes after its last complete epoch and ends at the same
+    weights as one that was not stopped: noise and batches are functions of the seed and the step, and a checkpoint
+    holds everything else. (On a GPU TensorFlow sums in a fixed order only where TF_DETERMINISTIC_OPS=1 is set.)
 
     Args:
         run: what to train.
         output: root of the versions; by default where `zoo.load` looks first.
-        resume: go on with the run that was stopped; where there is none, start one.
-        minutes: stop after the last epoch that ends within so many minutes (at least one epoch), to go on later with
-            `resume`: for batch queues and notebooks with a time limit, as Slurm and Colab have. One host alone.
+        resume: resume the run that was stopped; where there is none, start one.
+        minutes: stop after the last epoch that ends within so many minutes (at least one epoch), to be resumed later:
+            for batch queues and notebooks with a time limit, such as Slurm and Colab. For one host only.
         strategy: "mirrored" or "tpu", to share every batch between the devices of this machine, see
             `devices.strategy_scope`.
         hosts: the addresses of all processes that train together, with JAX, see `devices.join_hosts`. All are
-            started with the same arguments but for `host_index`; the first one writes, so that, with `resume`,
-            the others have to see its output.
+            started with the same arguments except `host_index`. The first one writes; to resume, the others must be
+            able to read its output.
         host_index: which of `hosts` this process is.
 
     Returns:
-        The folder of the new version; None on hosts after the first, and where `minutes` were over.
+        The folder of the new version; None on hosts after the first, and where the time was over before the end.
 
     Raises:
         DivergedError: the loss became NaN or infinite.
-        StoreError: there is a run that was stopped and `resume` is not set, or one that was started
-            with other arguments, or one in another process.
-        DataError: the images cannot be had.
+        StoreError: a run was stopped and `resume` is not set, it was started with other arguments, or another process
+            is training.
+        DataError: the images are missing, or are not what the recipe says.
     """
     run = run.named()
     recipe = run.recipe
@@ -213,7 +213,7 @@ def _train(
 
 
 def _checkpoint_to_resume(work: Path, run: Run, resume: bool) -> Path | None:
-    """Returns the checkpoint to go on from, or None to start; StoreError where it is not what the arguments say."""
+    """Returns the checkpoint to resume from, or None to start; StoreError where the arguments contradict it."""
     checkpoint = checkpoints.last_checkpoint(work)
     if checkpoint is None:
         return None

@@ -52,7 +52,7 @@ def make_optimizer(train: TrainConfig, steps_per_epoch: int | None = None) -> ke
     Args:
         train: the table.
         steps_per_epoch: the length of an epoch in steps, to which the recipe's schedule is scaled. By default
-            the learning rate is constant, for training that goes on after the schedule has ended.
+            the learning rate is constant, for training after the schedule has ended.
     """
     rate = train.learning_rate
     if steps_per_epoch is not None:

@@ -1,7 +1,7 @@
 """Downloads published weights into the store: mirrors in turn, resumed where they broke off, verified, then used.
 
 Downloads lie in `$TFFLOWS_HOME/.downloads`, in folders like those of the user's own weights. The archive that arrives
-is a hidden file there, named by its sha256 sum, so that any mirror and any process can go on with it. With
+is a hidden file there, named by its sha256 sum, so that any mirror and any process can complete it. With
 `TFFLOWS_OFFLINE=1` only `file:` mirrors are read.
 """
 
@@ -35,7 +35,7 @@ def download(name: str, weights: WeightsConfig) -> Path:
     """Returns the version folder of published weights, downloaded unless it is there.
 
     Processes that ask at once wait for the one that downloads. When a download breaks off, what was received is
-    kept, and the next call goes on with it.
+    kept, and the next call continues from there.
 
     Args:
         name: the name of the model.
