@@ -113,7 +113,7 @@ def test_a_run_on_other_data_does_not_take_the_place_of_a_packaged_model(tmp_pat
     expected = zoo.load("nice_digits").sample(2, seed=0)
     images = tmp_path / "images.npz"
     np.savez(images, image=data.arrays(zoo.recipe("nice_digits").data, "train", 640)["image"])
-    assert main(["train", "nice_digits", "--data", str(images), "--limit", "64", "--epochs", "1"]) == 0
+    assert main(["train", "nice_digits", "--data", str(images), "--limit", "64", "--epochs", "5"]) == 0
     assert "stored as nice_digits.custom" in capsys.readouterr().out
     assert main(["evaluate", "nice_digits.custom", "--limit", "32"]) == 0
     assert f"32 images of {images}" in capsys.readouterr().out
