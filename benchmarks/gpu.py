@@ -73,7 +73,7 @@ device = jax.local_devices()[0]
 memory = (device.memory_stats() or {}).get("peak_bytes_in_use")
 print(json.dumps({
     "device": device.device_kind, "parameters": flow.count_params(), "first step, s": first, "step, s": step,
-    "median step, s": float(np.median(Clock.times)), "images/s": batch / step, "model FLOP/s": flop / step,
+    "median step, s": float(np.median(clock.times)), "images/s": batch / step, "model FLOP/s": flop / step,
     "matrix FLOP/s": max(rates), "share of the matrix rate": flop / step / max(rates),
     "peak memory, MB": memory and memory / 1e6,
 }))
