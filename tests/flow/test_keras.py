@@ -1,6 +1,9 @@
 """Keras's ways to train a flow: what they refuse, what they initialise, and what its callbacks see."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,6 +13,7 @@ from keras import ops
 from tfflows import Flow, layers, models, nets
 from tfflows._backend.autodiff import gradients
 
+ROOT = Path(__file__).resolve().parents[2]
 IMAGES = np.random.RandomState(0).randint(0, 17, (40, 4, 4, 1)).astype("uint8")
 
 
@@ -163,3 +167,22 @@ def test_the_summary_shows_levels_steps_shapes_and_weights(capsys):
         rf"{flow.count_params():,} weights",
     ):
         assert re.search(line, text), line
+
+
+ROWS = """
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 3)
+from tfflows._backend import hosts
+strategy = tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices("CPU")])
+rows = tf.function(lambda x: strategy.run(hosts.row_numbers, args=(x,)))
+for batch in strategy.experimental_distribute_dataset(tf.data.Dataset.range(16).batch(9)):
+    print(*tf.concat(strategy.experimental_local_results(rows(batch)), 0).numpy())
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's replicas")
+def test_rows_are_counted_over_all_replicas():
+    """Also of a last batch of 7 that three replicas share as 3, 3 and 1."""
+    result = subprocess.run([sys.executable, "-c", ROWS], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.splitlines() == ["0 1 2 3 4 5 6 7 8", "0 1 2 3 4 5 6"], result.stderr
