@@ -11,7 +11,7 @@ from tfflows.layers import BatchNorm
 from tfflows.training import Run, train
 from tfflows.zoo.recipe import Recipe
 
-DIGITS = [name for name in zoo.list_models(trained=True) if name.endswith(("_digits", "_digits_conditional"))]
+DIGITS = [name for name in zoo.list_models(trained=True) if "_digits" in name]
 
 
 def bits(flow, images):
