@@ -38,7 +38,7 @@ PARAMETERS = {
     "nice_cifar10": 72_617_216,
     "nice_digits": 33_472,
     "nice_fashion_mnist": 19_158_352,
-    "nice_mnist": 4_761_904,
+    "nice_mnist": 4_762_160,
     "nice_svhn": 72_617_216,
     "realnvp_celeba": 56_708_863,
     "realnvp_cifar10": 11_429_401,

@@ -90,7 +90,7 @@ UNSAFE = {
     "overlap": (overlap, "unpacks to more than its own size|Overlapped entries"),
     "too many": (many, "expected at most 1000"),
     "not in the manifest": (member("evil"), "differ in evil"),
-    "file in a file": (member("recipe.toml/evil"), "no archive or a damaged one"),
+    "file in a file": (member("recipe.toml/evil"), "not an archive or a damaged one"),
 }
 
 
