@@ -58,7 +58,9 @@ def reader(tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow_datasets")
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize(
+    "block", [pytest.param(block, marks=[pytest.mark.backend_free] * (block != "README.md, 1")) for block in BLOCKS]
+)
 def test_an_example_runs_as_a_reader_would_paste_it(block, reader):
     code = BLOCKS[block]
     if "tensorflow_datasets" in code:

@@ -21,6 +21,7 @@ def write_images(folder, number, size, mode="RGB", seed=0):
         Image.fromarray(pixels).convert(mode).save(folder / f"{index:03}.png")
 
 
+@pytest.mark.backend_free
 def test_a_folder_is_trained_on_without_a_recipe_and_its_model_sampled(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TFFLOWS_HOME", str(tmp_path / "home"))
     write_images(tmp_path / "My Cats", 36, (12, 16))

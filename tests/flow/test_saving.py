@@ -12,6 +12,7 @@ import pytest
 from tfflows import Flow, layers, models
 from tfflows._backend import tfb
 
+pytestmark = pytest.mark.backend_free
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "tests" / "reference"
 IMAGES = np.random.RandomState(0).randint(0, 17, (8, 4, 4, 1)).astype("uint8")

