@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = [pytest.mark.skipif(os.name == "nt", reason="SIGKILL"), pytest.mark.backend_free]
-FAULTS = runpy.run_path(Path(__file__).resolve().parents[1] / "tools" / "faults.py")
+FAULTS = runpy.run_path(str(Path(__file__).resolve().parents[1] / "tools" / "faults.py"))
 
 
 def test_writing_killed_20_times_leaves_whole_versions_alone(tmp_path):

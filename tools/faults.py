@@ -61,7 +61,7 @@ def writing(folder, kills=20, seed=0):
 
 def training(folder, kills=20, epochs=200, seconds=20.0, seed=0):
     """Kills `tfflows train --resume` within `seconds` of its start, again and again, then lets it end; the counts."""
-    draw, kept, lost, in_training = random.Random(seed), 0, 0, 0
+    draw, kept, published, lost, in_training = random.Random(seed), 0, 0, 0, 0
     recipe, parent = folder / "killed.toml", folder / "killed"
     recipe.write_text(RECIPE.replace("EPOCHS", str(epochs)))
     options = ["--resume", "--limit", "96", "--output", str(folder)]
@@ -82,7 +82,8 @@ def training(folder, kills=20, epochs=200, seconds=20.0, seed=0):
         verify(parent)
         verify(parent / ".training")
         before, kept = kept, max(store.versions(parent / ".training"), default=0)
-        if process.returncode == 0:  # it had ended: the next run starts anew
+        before_published, published = published, len(store.versions(parent))
+        if published > before_published:  # all epochs are in the new version, whether or not the process could end
             continue
         if begun:
             in_training += 1

@@ -18,7 +18,7 @@ from ship import SAVED_MODELS, halve
 from tfflows import data, zoo
 from tfflows.evaluation import evaluate
 from tfflows.evaluation.images import sample_images, save_png
-from tfflows.flow import statistics
+from tfflows.flow import batches
 from tfflows.zoo import store
 
 NUM_IMAGES, BATCH = 10_000, 250
@@ -30,8 +30,8 @@ def update(name):
     flow, recipe = zoo.load(name, weights="packaged"), zoo.Recipe.from_toml(folder / "recipe.toml")
     metrics = json.loads((folder / "metrics.json").read_text())
     validation = data.batches(recipe.data, "validation", BATCH)
-    batches, steps = data.training_batches(recipe.data, BATCH, metrics["seed"])
-    images = statistics.choose(batches, min(NUM_IMAGES, steps * BATCH))
+    source, steps = data.training_batches(recipe.data, BATCH, metrics["seed"])
+    images = batches.choose(source, min(NUM_IMAGES, steps * BATCH))
 
     before = flow.evaluate(validation, verbose=0, return_dict=True)["bits_per_dim"]
     flow.update_statistics(images, NUM_IMAGES)

@@ -7,7 +7,7 @@ from keras import ops
 
 import tfflows
 from tfflows import layers, models, nets
-from tfflows.flow import statistics
+from tfflows.flow import batches
 
 
 def random_flow(transform, event_shape, **options):
@@ -81,8 +81,8 @@ def test_early_validation_is_of_the_size_of_the_training_loss():
 
 def test_images_are_chosen_from_whatever_fit_accepts():
     array = np.arange(100)
-    assert len(statistics.choose(array, 30)) == 25  # every fourth, so that sorted classes are all there
-    assert statistics.choose({"image": array, "label": array}, 100)["label"].tolist() == array.tolist()
+    assert len(batches.choose(array, 30)) == 25  # every fourth, so that sorted classes are all there
+    assert batches.choose({"image": array, "label": array}, 100)["label"].tolist() == array.tolist()
 
     class Batches(keras.utils.PyDataset):
         num_batches = None  # without end
@@ -90,4 +90,4 @@ def test_images_are_chosen_from_whatever_fit_accepts():
         def __getitem__(self, index):
             return {"image": np.full(8, index)}
 
-    assert statistics.choose(Batches(), 20)["image"].tolist() == [0] * 8 + [1] * 8 + [2] * 4
+    assert batches.choose(Batches(), 20)["image"].tolist() == [0] * 8 + [1] * 8 + [2] * 4

@@ -107,6 +107,26 @@ def test_a_value_that_the_first_batch_lacks_keeps_a_mass():
     np.testing.assert_allclose(masses, np.append(17, np.ones(16)) / 33, rtol=1e-5)
 
 
+def test_adapt_counts_the_values_of_many_images_and_actnorm_still_sees_one_batch():
+    """A pixel's own masses from 64 images are mostly guesses; actnorm on 10,000 images would need too much memory."""
+    images = load_digits("train")["image"]
+    own = layers.Gaussianize(17, per_pixel=True)
+    seen = []
+
+    class Watched(layers.ActNorm):
+        def initialize(self, x, condition=None):
+            seen.append(len(x))
+            super().initialize(x, condition)
+
+    flow = Flow(layers.Chain([Watched(), own]), (8, 8, 1), num_values=17)
+    flow.adapt(images)
+    counts = np.stack([np.bincount(pixel, minlength=17) for pixel in images.reshape(-1, 64).T])
+    marginal = (counts.sum(axis=0) + 1) / (counts.sum() + 17)
+    expected = (counts + 10 * marginal) / (len(images) + 10)
+    np.testing.assert_allclose(ops.convert_to_numpy(ops.softmax(own.logits)), expected, rtol=1e-5)
+    assert seen == [256]
+
+
 def test_learned_masses_learn_and_fixed_ones_stay():
     images = load_digits("train")["image"][:64]
     for learned in (True, False):

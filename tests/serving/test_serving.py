@@ -232,7 +232,7 @@ def test_classification_is_unimplemented(server):
 
 def test_64_clients_with_malformed_requests_among_them_get_every_answer(server, flows):
     """`tools/serving_load.py` has the same with 5,000 requests, and watches the memory."""
-    tool = runpy.run_path(Path(__file__).resolve().parents[2] / "tools" / "serving_load.py")
+    tool = runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "serving_load.py"))
     images = np.random.RandomState(1).randint(0, 17, size=(200, 4, 4, 1)).astype(np.uint8)
     load = tool["Load"](server.rest, server.grpc, "plain", flows[1]["plain", 2], images)
     endings, memory = tool["run"](load, server.process.pid, requests=500, clients=64)

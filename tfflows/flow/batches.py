@@ -1,6 +1,7 @@
 """The data of `fit`, `evaluate`, `predict` and their `_on_batch`: what they accept, and how it reaches `Flow.call`."""
 
 import contextlib
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -12,8 +13,9 @@ from keras import ops
 from tfflows._backend import Tensor
 from tfflows.errors import InputError
 from tfflows.flow import inputs
+from tfflows.layers.base import INITIAL_BATCH
 
-INITIAL_BATCH = 256  # images of an array that data-dependent initialisation looks at
+LARGEST_ARRAY = 2**24  # pixels that data-dependent initialisation holds at once
 EMPTY = "The data set is empty: give one with at least one batch."
 
 
@@ -98,6 +100,49 @@ def first_batch(data: Any) -> Any:
         f"A flow with data-dependent layers cannot be initialised from a {type(data).__name__}, which can be read only "
         "once: call adapt(batch) with one batch before fit."
     )
+
+
+def initial(flow: Any, data: Any) -> Any:
+    """Returns the images of `Flow.adapt`: the first batch, or as many as the layer at the data end wants."""
+    batch, wanted = first_batch(data), flow.transform.initial_images
+    if not wanted:
+        return batch
+    return choose(data, min(wanted, max(INITIAL_BATCH, LARGEST_ARRAY // math.prod(flow.event_shape))))
+
+
+def choose(data: Any, num_images: int) -> Any:
+    """Returns at most `num_images` images of `fit`'s data, with their labels, in memory.
+
+    Args:
+        data: an array, a dict of arrays, a `tf.data.Dataset` or a `PyDataset`. Of arrays every k-th image is taken, so
+            that data sorted by class are represented; of data sets the first batches.
+        num_images: how many.
+    """
+    if is_array(data):
+        first = next(iter(data.values())) if isinstance(data, dict) else data
+        rows = slice(None, None, -(-len(first) // num_images))
+        return {key: value[rows] for key, value in data.items()} if isinstance(data, dict) else data[rows]
+    batches, count = [], 0
+    for batch in _iterate(data):
+        batches.append(to_numpy(batch))
+        count += len(batches[-1]["image"] if isinstance(batches[-1], dict) else batches[-1])
+        if count >= num_images:
+            break
+    if not batches:
+        raise InputError(EMPTY)
+    if isinstance(batches[0], dict):
+        return {key: np.concatenate([batch[key] for batch in batches])[:num_images] for key in batches[0]}
+    return np.concatenate(batches)[:num_images]
+
+
+def _iterate(data: Any) -> Iterator[Any]:
+    if isinstance(data, keras.utils.PyDataset):
+        count, index = data.num_batches, 0
+        while count is None or index < count:
+            yield data[index]
+            index += 1
+    else:
+        yield from data
 
 
 @contextlib.contextmanager

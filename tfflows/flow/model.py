@@ -37,16 +37,17 @@ class LikelihoodModel(keras.Model):
     # Data-dependent initialisation ------------------------------------------------------------------------------
 
     def adapt(self, data: Any) -> None:
-        """Initialises data-dependent layers (actnorm) from one batch, whatever their weights are.
+        """Initialises data-dependent layers (actnorm, Gaussianize) from images, whatever their weights are.
 
         `fit` and `train_on_batch` call it unless it has run, or the weights of those layers were trained or assigned.
         Whether it has run is a saved weight, so that a loaded model is not initialised again. Where many hosts train
         together it uses the batches of all of them.
 
         Args:
-            data: an array or a dict, of which the first 256 images count, or a data set, of which the first batch does.
+            data: an array or a dict, of which the first 256 images count, or a data set, of which the first batch does;
+                a Gaussianize at the data end sees up to 10,000.
         """
-        x, condition = inputs.check(self, "adapt", batches.first_batch(data))
+        x, condition = inputs.check(self, "adapt", batches.initial(self, data))
         hosts.on_every_host(self, self._initialize, x, condition)
         self._known_as_adapted = True
 
@@ -91,7 +92,7 @@ class LikelihoodModel(keras.Model):
         inputs.check_count("update_statistics", num_images=num_images)
         if not statistics.has_statistics(self.transform):
             return
-        x, condition = inputs.check(self, "update_statistics", statistics.choose(data, num_images))
+        x, condition = inputs.check(self, "update_statistics", batches.choose(data, num_images))
         hosts.on_every_host(self, functools.partial(statistics.update, self), x, condition)
 
     # Training ---------------------------------------------------------------------------------------------------
@@ -118,12 +119,7 @@ class LikelihoodModel(keras.Model):
         Raises:
             InputError: one of the refused arguments is given, or a network computes in float16.
         """
-        refused = {
-            "loss": loss,
-            "loss_weights": loss_weights,
-            "metrics": metrics,
-            "weighted_metrics": weighted_metrics,
-        }
+        refused = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics, "weighted_metrics": weighted_metrics}
         for name, value in refused.items():
             if value is not None:
                 raise InputError(

@@ -5,7 +5,6 @@ average of the weights, and early in training they lag behind. Papamakarios et a
 mean and variance over the training set; `torch.optim.swa_utils.update_bn` does about the same for averaged weights.
 """
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,7 +12,6 @@ import numpy as np
 from keras import ops
 
 from tfflows._backend import Tensor, noise
-from tfflows.errors import InputError
 from tfflows.flow import batches as data_of_fit
 from tfflows.flow import inputs
 from tfflows.layers.base import FlowLayer
@@ -35,41 +33,6 @@ def has_statistics(layer: keras.Layer) -> bool:
     return any(isinstance(each, BatchNorm) and each.trainable for each in layer._flatten_layers())
 
 
-def choose(data: Any, num_images: int) -> Any:
-    """Returns at most `num_images` images of `fit`'s data, with their labels, in memory.
-
-    Args:
-        data: an array, a dict of arrays, a `tf.data.Dataset` or a `PyDataset`. Of arrays every k-th image is taken, so
-            that data sorted by class are represented; of data sets the first batches.
-        num_images: how many.
-    """
-    if data_of_fit.is_array(data):
-        first = next(iter(data.values())) if isinstance(data, dict) else data
-        rows = slice(None, None, -(-len(first) // num_images))
-        return {key: value[rows] for key, value in data.items()} if isinstance(data, dict) else data[rows]
-    batches, count = [], 0
-    for batch in _iterate(data):
-        batches.append(data_of_fit.to_numpy(batch))
-        count += len(batches[-1]["image"] if isinstance(batches[-1], dict) else batches[-1])
-        if count >= num_images:
-            break
-    if not batches:
-        raise InputError(data_of_fit.EMPTY)
-    if isinstance(batches[0], dict):
-        return {key: np.concatenate([batch[key] for batch in batches])[:num_images] for key in batches[0]}
-    return np.concatenate(batches)[:num_images]
-
-
-def _iterate(data: Any) -> Iterator[Any]:
-    if isinstance(data, keras.utils.PyDataset):
-        count, index = data.num_batches, 0
-        while count is None or index < count:
-            yield data[index]
-            index += 1
-    else:
-        yield from data
-
-
 def with_update(flow: "Flow", callbacks: Any, data: Any) -> Any:
     """Returns the callbacks of `fit` and after them, where the flow has statistics, an `UpdateStatistics`.
 
@@ -81,7 +44,7 @@ def with_update(flow: "Flow", callbacks: Any, data: Any) -> Any:
     can_be_read_again = data_of_fit.is_array(data) or isinstance(data, keras.utils.PyDataset) or hasattr(data, "take")
     if not (flow.fit_updates_statistics and can_be_read_again and has_statistics(flow.transform)):
         return callbacks
-    update = UpdateStatistics(choose(data, NUM_IMAGES))
+    update = UpdateStatistics(data_of_fit.choose(data, NUM_IMAGES))
     if isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks.append(update)
         update.set_model(flow)
@@ -93,7 +56,7 @@ class UpdateStatistics(keras.callbacks.Callback):
     """Updates the statistics of a flow before each validation and at the end of training; `Flow.fit` adds it.
 
     Args:
-        images: what `choose` returned.
+        images: what `batches.choose` returned.
     """
 
     def __init__(self, images: Any) -> None:

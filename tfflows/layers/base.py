@@ -11,6 +11,8 @@ from keras import ops
 from tfflows._backend import Shape, Tensor, flow_dtype, tfb, uncached
 from tfflows.errors import InputError
 
+INITIAL_BATCH = 256  # images of an array that data-dependent initialisation looks at
+
 
 class NestedConfig:
     """A mixin for Keras objects whose configuration holds other Keras objects, serialized, or lists of them."""
@@ -46,11 +48,13 @@ class FlowLayer(NestedConfig, keras.layers.Layer):
     Attributes:
         invertible_in_training: False where the inverse in training is not a function of z alone (batch normalisation).
         data_dependent: True where `initialize` sets weights.
+        initial_images: how many images `initialize` wants where the layer is at the data end; 0 for one batch.
         condition_size: N, the channels of the condition that the layer reads; 0 where it reads none.
     """
 
     invertible_in_training = True
     data_dependent = False
+    initial_images = 0
     condition_size = 0
 
     def __init__(self, **kwargs: Any) -> None:

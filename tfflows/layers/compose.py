@@ -11,7 +11,7 @@ from keras import ops
 from tfflows._backend import Shape, Tensor
 from tfflows.errors import InputError
 from tfflows.layers import recompute as recomputation
-from tfflows.layers.base import FlowLayer
+from tfflows.layers.base import INITIAL_BATCH, FlowLayer
 
 
 class _Composite(FlowLayer):
@@ -112,8 +112,17 @@ class Chain(_Composite):
                 total = total + log_det
         return x, total
 
+    @property
+    def initial_images(self) -> int:
+        """How many images the layer at the data end wants; the layers after it get the first `INITIAL_BATCH`."""
+        return self.layers[-1].initial_images
+
     def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:
+        narrow = self.initial_images > 0
         for layer in reversed(self.layers):
+            if narrow and not layer.initial_images:
+                narrow, x = False, x[:INITIAL_BATCH]
+                condition = None if condition is None else condition[:INITIAL_BATCH]
             layer.initialize(x, condition)
             x, _ = layer.inverse_and_log_det(x, condition=condition)
 

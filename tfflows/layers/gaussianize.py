@@ -26,8 +26,9 @@ class Gaussianize(FlowLayer):
 
     x, z [B, *event_shape], x in [0, num_values). A pixel whose value has the masses p, dequantized by uniform noise, is
     standard normal afterwards, whatever p is. The masses are softmax(logits), uniform until `initialize` makes them the
-    histogram of the first batch, with each value counted once more than it occurs. Above the median z comes from the
-    survival function, summed from the upper end, so that float32 keeps both tails.
+    histogram of its images (`Flow.adapt` gives it 1,000, or 10,000 where `per_pixel`), with each value counted once
+    more than it occurs. Above the median z comes from the survival function, summed from the upper end, so that
+    float32 keeps both tails.
 
     No z leads to an x outside of [0, num_values): the log-det is -inf there, so that the density is 0, and z is finite.
 
@@ -50,6 +51,7 @@ class Gaussianize(FlowLayer):
         if num_values < 2:
             raise InputError(f"Gaussianize got num_values={num_values}: it needs at least 2.")
         self.num_values, self.per_pixel, self.learned = num_values, per_pixel, learned
+        self.initial_images = 10_000 if per_pixel else 1_000
 
     def build(self, input_shape: Shape) -> None:
         self._size = math.prod(input_shape[1:])

@@ -18,6 +18,7 @@ import keras
 from tfflows import data, zoo
 from tfflows._backend.hosts import single_host
 from tfflows.errors import InputError, StoreError
+from tfflows.flow import batches as images_of_fit
 from tfflows.flow import statistics
 from tfflows.training import callbacks, checkpoints, devices
 from tfflows.training.publish import device, publish
@@ -133,7 +134,11 @@ def train(
         if len(history) < recipe.train.epochs:
             return None
         folder = publish(run, test, history, parent)
-        shutil.rmtree(parent / checkpoints.WORK)
+        # Renamed first: a process killed while it removes files must not leave half a checkpoint to resume from.
+        ended = parent / f"{checkpoints.WORK}.ended"
+        shutil.rmtree(ended, ignore_errors=True)
+        (parent / checkpoints.WORK).rename(ended)
+        shutil.rmtree(ended)
     return folder
 
 
@@ -183,7 +188,7 @@ def _train(
             if statistics.has_statistics(flow.transform):
                 # Always those of the first epoch, so that a resumed run sees the same.
                 source = batches if first_epoch == 0 else stream(0)[0]
-                seen = statistics.choose(source, min(steps_per_epoch * train.batch_size, statistics.NUM_IMAGES))
+                seen = images_of_fit.choose(source, min(steps_per_epoch * train.batch_size, statistics.NUM_IMAGES))
             after_epoch.append(checkpoints.Checkpoints(work, run.to_dict(), history, averaged, validation, seen))
             after_epoch.append(callbacks.EpochLines())
             if importlib.util.find_spec("tensorflow"):
