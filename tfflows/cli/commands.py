@@ -167,6 +167,30 @@ def evaluate(arguments: argparse.Namespace) -> None:
         print("\n" + robustness.table(robustness.measure(flow, images)), end="")
 
 
+def score(arguments: argparse.Namespace) -> None:
+    """Writes the anomaly scores of the images of a folder, and a page of the strangest ones."""
+    name, rate = arguments.name, arguments.false_alarm_rate
+    folder = zoo.artefact(name, arguments.version)
+    recipe = Recipe.from_toml(folder / "recipe.toml")
+    _import_backend()
+    from tfflows import data
+    from tfflows.evaluation import calibration, verdicts
+
+    paths, images = data.read_all(recipe.data, arguments.folder)
+    flow = zoo.load(name, arguments.version)
+    calibrated = calibration.load_calibration(flow, folder)
+    if calibrated is None or arguments.score not in (None, calibrated.score):
+        held_out = data.arrays(recipe.data, "validation", path=zoo.metrics(name, arguments.version).get("path"))
+        print(f"calibrating on {len(held_out['image']):,} validation images", flush=True)
+        calibrated = calibration.calibrate(flow, held_out["image"], arguments.score or "bits_per_dim")
+    names = [path.relative_to(Path(arguments.folder).expanduser()).as_posix() for path in paths]
+    found = verdicts.judge(calibrated, names, images, rate)
+    title = f"{arguments.folder}, judged by {name}"
+    for path in verdicts.write(found, images, arguments.output, title, flow.num_values, arguments.num):
+        print(path)
+    print(found.sentence())
+
+
 def sample(arguments: argparse.Namespace) -> None:
     """Draws samples as a PNG file."""
     name, label = arguments.name, arguments.label

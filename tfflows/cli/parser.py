@@ -121,6 +121,22 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add_data(sub)
 
+    sub = add_trained(
+        commands.score,
+        "judge images of your own: which are unlike a model's training data",
+        "tfflows score realnvp_digits path/to/images --false-alarm-rate 0.01",
+    )
+    sub.add_argument("folder", metavar="FOLDER", help="PNG and JPEG files, in subfolders too")
+    rate = _at_least(0, float, maximum=1)
+    text = "share of ordinary images that is reported, default 0.01"
+    sub.add_argument("--false-alarm-rate", type=rate, default=0.01, metavar="A", help=text)
+    text = "bits_per_dim, typicality or input_complexity; default what the weights were calibrated with"
+    sub.add_argument("--score", metavar="SCORE", help=text)
+    sub.add_argument("--num", type=_at_least(1), default=100, metavar="N", help="images on the page, default 100")
+    sub.add_argument(
+        "--output", default="scores", metavar="DIR", help="of scores.csv and strangest.html; default scores"
+    )
+
     sub = add_trained(commands.sample, "draw samples as a PNG file", "tfflows sample realnvp_digits --num 16 --seed 1")
     sub.add_argument("--num", type=_at_least(1), default=64, metavar="N", help="number of images, default 64")
     sub.add_argument("--temperature", type=_at_least(0, float), default=1.0, metavar="T", help="default 1")

@@ -10,7 +10,17 @@ prepare    crop, resize, fewer grey values
 """
 
 from tfflows.data.inventory import Inventory, take_inventory
-from tfflows.data.pipeline import SPLITS, arrays, batches, training_batches, version
+from tfflows.data.pipeline import SPLITS, arrays, batches, read_all, training_batches, version
 from tfflows.data.proposal import propose
 
-__all__ = ["SPLITS", "Inventory", "arrays", "batches", "propose", "take_inventory", "training_batches", "version"]
+__all__ = [
+    "SPLITS",
+    "Inventory",
+    "arrays",
+    "batches",
+    "propose",
+    "read_all",
+    "take_inventory",
+    "training_batches",
+    "version",
+]

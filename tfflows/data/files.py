@@ -31,22 +31,32 @@ def read_folder(folder: Path, split: str, channels: int, limit: int | None = Non
         DataError: an image cannot be read or has more than 8 bits per channel, or the folder has no such split.
     """
     for path in image_paths(folder, split)[:limit]:
-        try:
-            with Image.open(path) as picture:
-                if picture.mode.startswith(("I", "F")):
-                    raise DataError(f"{path} has more than 8 bits per channel: convert it")
-                pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
-        except OSError as error:
-            raise DataError(f"{path} is not a readable image ({error}): repair or remove it") from None
-        yield {"image": pixels.reshape(1, *pixels.shape[:2], channels)}
+        yield {"image": read_image(path, channels)[None]}
+
+
+def read_image(path: Path, channels: int) -> np.ndarray:
+    """Returns an image file as uint8 [H, W, channels], 1 for grey or 3 for colour; `DataError` as of `read_folder`."""
+    try:
+        with Image.open(path) as picture:
+            if picture.mode.startswith(("I", "F")):
+                raise DataError(f"{path} has more than 8 bits per channel: convert it")
+            pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
+    except OSError as error:
+        raise DataError(f"{path} is not a readable image ({error}): repair or remove it") from None
+    return pixels.reshape(*pixels.shape[:2], channels)
 
 
 def image_paths(folder: Path, split: str) -> list[Path]:
     """Returns the sorted paths of the images of a split of a folder; `DataError` if it has no such split."""
     part, tenths = _place([path.name for path in folder.iterdir() if path.is_dir()], split, folder, "subfolders")
     root = folder / part if part else folder
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = paths_in(root)
     return [path for index, path in enumerate(paths) if index % 10 in tenths]
+
+
+def paths_in(folder: Path) -> list[Path]:
+    """Returns the sorted paths of all images in a folder and its subfolders."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def read_npz(path: Path, split: str, limit: int | None = None) -> dict[str, np.ndarray]:

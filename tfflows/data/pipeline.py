@@ -16,7 +16,7 @@ import numpy as np
 
 from tfflows.data import digits
 from tfflows.data.catalog import open_builder, read_tfds
-from tfflows.data.files import SPLITS, read_folder, read_npz
+from tfflows.data.files import SPLITS, paths_in, read_folder, read_image, read_npz
 from tfflows.data.prepare import check_labels, prepare_images
 from tfflows.errors import DataError, InputError
 from tfflows.zoo.recipe import DataConfig
@@ -70,6 +70,27 @@ def arrays(data: DataConfig, split: str, limit: int | None = None, path: str | P
     if data.num_classes is not None:
         check_labels(images.get("label"), data.num_classes, path or data.dataset)
     return images
+
+
+def read_all(data: DataConfig, folder: str | Path) -> tuple[list[Path], np.ndarray]:
+    """Returns all images of a folder and its subfolders, whatever their split.
+
+    Args:
+        data: the `[data]` table of a recipe, which says how they are cropped and resized.
+        folder: of PNG and JPEG files.
+
+    Returns:
+        The paths, sorted, and uint8 [N, H, W, C] in [0, num_values).
+
+    Raises:
+        DataError: there are no images, or one cannot be read or is smaller than the crop.
+    """
+    folder = Path(folder).expanduser()
+    paths = paths_in(folder)
+    if not paths:
+        raise DataError(f"{folder} has no images: give a folder of PNG or JPEG files")
+    images = [prepare_images(read_image(path, data.shape[-1])[None], data, source_values=256) for path in paths]
+    return paths, np.concatenate(images)
 
 
 def training_batches(

@@ -1,5 +1,6 @@
 """Images as PNG files."""
 
+import io
 import math
 import os
 from pathlib import Path
@@ -32,7 +33,7 @@ def image_grid(images: ArrayLike, num_values: int = 256, columns: int | None = N
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or len(images) == 0:
         raise InputError(f"expected images [N, H, W, 1 or 3] with N >= 1, got an array of shape {images.shape}")
-    grey = np.clip(np.rint(images * (255.0 / (num_values - 1))), 0, 255).astype(np.uint8)
+    grey = to_uint8(images, num_values)
     factor = math.ceil(SMALLEST_SIDE / min(images.shape[1:3]))
     tiles = grey.repeat(factor, axis=1).repeat(factor, axis=2)
     height, width, channels = tiles.shape[1:]
@@ -45,6 +46,19 @@ def image_grid(images: ArrayLike, num_values: int = 256, columns: int | None = N
         left = MARGIN + (index % columns) * (width + MARGIN)
         grid[top : top + height, left : left + width] = tile
     return grid
+
+
+def to_uint8(images: np.ndarray, num_values: int) -> np.ndarray:
+    """Returns integer images with the highest of `num_values` as 255."""
+    return np.clip(np.rint(images * (255.0 / (num_values - 1))), 0, 255).astype(np.uint8)
+
+
+def tile(image: np.ndarray, num_values: int = 256) -> bytes:
+    """Returns an integer image [H, W, 1 or 3] as the bytes of a PNG file."""
+    file = io.BytesIO()
+    pixels = to_uint8(image, num_values)
+    Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(file, format="PNG")
+    return file.getvalue()
 
 
 def save_png(path: str | Path, images: ArrayLike, num_values: int = 256, columns: int | None = None) -> None:

@@ -3,14 +3,15 @@
 All are in bits/dim, one number for each image, float64 [N]. The plain likelihood fails in a known way: images that
 are simpler than the training data often get a higher density (Nalisnick et al. 2019, arXiv 1810.09136). The two other
 scores are answers to that. `images` is integers [N, H, W, C], or a dict with `image` and `label`; a class-conditional
-flow that gets no labels is taken as the mixture of its classes with equal weights.
+flow that gets no labels is taken as the mixture of its classes with equal weights. `calibrate` turns a score into
+verdicts with a stated rate of false alarms.
 """
 
 import io
 import math
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +20,9 @@ from sklearn.metrics import roc_auc_score
 
 from tfflows.errors import InputError
 from tfflows.flow import Flow
+
+if TYPE_CHECKING:
+    from tfflows.evaluation.calibration import Calibration
 
 CODERS = ("png", "zlib")
 
@@ -90,6 +94,16 @@ def input_complexity(
     """
     lengths = code_length(_array(images), coder)
     return bits_per_dim(flow, images, seed=seed, batch_size=batch_size) - lengths
+
+
+SCORES = {function.__name__: function for function in (bits_per_dim, typicality, input_complexity)}
+
+
+def calibrate(flow: Flow, images: Images, score: str = "bits_per_dim", **options: Any) -> "Calibration":
+    """Returns p-values and thresholds for a score from held-out images, see `calibration.calibrate`."""
+    from tfflows.evaluation import calibration  # which builds on this module
+
+    return calibration.calibrate(flow, images, score, **options)
 
 
 def code_length(images: ArrayLike, coder: str = "png") -> np.ndarray:

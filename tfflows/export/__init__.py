@@ -1,6 +1,7 @@
 """Flows outside of Python.
 
 saved_model   a flow becomes a SavedModel
+verdict       the p-value of an image, as operations of a graph
 warmup        the requests that TensorFlow Serving replays when it loads one
 deployment    a model of the zoo becomes a version folder of a deployment
 bundle        configuration and example requests beside such folders; `templates/` has them

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from tfflows import zoo
+from tfflows.evaluation.calibration import load_calibration
 from tfflows.export.bundle import write_bundle
 from tfflows.export.saved_model import export
 from tfflows.zoo import store
@@ -36,7 +37,8 @@ def deploy(name: str, folder: str | Path, version: int | None = None, serving: b
             (partial / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(artefact / file, partial / file)
         if not (partial / "saved_model.pb").exists():
-            export(zoo.load(name, version), partial)
+            flow = zoo.load(name, version)
+            export(flow, partial, load_calibration(flow, artefact))
 
     published = store.publish(Path(folder) / name, write, int(artefact.name))
     if serving:

@@ -8,11 +8,12 @@ import numpy as np
 
 from tfflows._backend import Tensor
 from tfflows.errors import InputError, UnsupportedError
-from tfflows.export import warmup
+from tfflows.evaluation.calibration import Calibration
+from tfflows.export import verdict, warmup
 from tfflows.flow import Flow, inputs
 
 
-def export(flow: Flow, folder: str | Path) -> None:
+def export(flow: Flow, folder: str | Path, calibration: Calibration | None = None) -> None:
     """Writes a SavedModel that needs TensorFlow alone: no tfflows, no Keras, no Python.
 
     Every endpoint takes and returns a dict of tensors with the batch as first dimension and holds no state:
@@ -23,12 +24,14 @@ def export(flow: Flow, folder: str | Path) -> None:
         decode     latents [B, *latent_shape]              -> images uint8 [B, H, W, C]
         sample     seed int32 [B], temperature float [B]   -> images uint8 [B, H, W, C]
 
-    `serving_default` is log_prob: a one-sample estimate of the bound, its noise keyed by the image's pixels.
+    `serving_default` is log_prob: a one-sample estimate of the bound, its noise keyed by the image's pixels. With a
+    calibration that a graph can compute (see `export.verdict`) it returns `anomaly_p_value` [B] too.
     Where the flow is conditional, each also takes `label` int32 [B], or `condition` float [B, N].
 
     Args:
         flow: a `Flow` on images of at most 256 values.
         folder: where `saved_model.pb`, `variables/` and `assets.extra/` go; other files in it are left alone.
+        calibration: of the flow, for p-values.
 
     Raises:
         InputError: the flow is not one on such images.
@@ -58,7 +61,8 @@ def export(flow: Flow, folder: str | Path) -> None:
 
     def log_prob(images: Tensor, condition: Tensor | None = None) -> dict[str, Tensor]:
         value = flow.log_prob(images, condition)
-        return {"log_prob": value, "bits_per_dim": -value / nats_per_bit_per_dim}
+        p_value = verdict.p_value(calibration, value) if verdict.in_graph(calibration) else {}
+        return {"log_prob": value, "bits_per_dim": -value / nats_per_bit_per_dim, **p_value}
 
     def encode(images: Tensor, condition: Tensor | None = None) -> dict[str, Tensor]:
         return {"latents": flow.encode(images, condition)}

@@ -12,6 +12,7 @@ import keras
 
 from tfflows import data, zoo
 from tfflows.evaluation import evaluate
+from tfflows.evaluation.calibration import FILE, calibrate
 from tfflows.evaluation.images import sample_images, save_png
 from tfflows.training import checkpoints
 from tfflows.zoo import store
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tfflows.training.run import Run
 
 PACKAGES = ("tfflows", "keras", "numpy", "tensorflow", "tensorflow-probability", "tfp-nightly", "jax")
+NUM_CALIBRATION = 10_000  # validation images that anomaly scores are calibrated on
 
 
 def publish(run: "Run", test: dict[str, Any], history: list[dict[str, Any]], parent: Path) -> Path:
@@ -55,15 +57,20 @@ def publish(run: "Run", test: dict[str, Any], history: list[dict[str, Any]], par
         "history": history,
     }
 
+    # Validation images chose the epoch, one of a few: that moves their scores far less than chance does.
+    validation = data.arrays(recipe.data, "validation", run.limit, run.path)["image"][:NUM_CALIBRATION]
+    calibration = calibrate(flow, validation, batch_size=recipe.train.batch_size)
+
     def write(folder: Path) -> None:
         (folder / "recipe.toml").write_text(recipe.to_toml(), "utf-8")
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
         checkpoints.save_weights(flow, folder / "model.weights.h5")
+        calibration.save(folder / FILE)
         save_png(folder / "samples.png", sample_images(flow), flow.num_values)
         if keras.backend.backend() == "tensorflow":
             from tfflows.export import export
 
-            export(flow, folder)
+            export(flow, folder, calibration)
 
     return store.publish(parent, write)
 
