@@ -23,6 +23,7 @@ from conftest import DIGITS, limited_files
 from tfflows import Flow, models, zoo
 from tfflows.cli import main
 from tfflows.cli.commands import SERVING_MODULES
+from tfflows.evaluation.images import save_png
 from tfflows.zoo import store
 from tfflows.zoo.recipe import Recipe
 
@@ -96,6 +97,8 @@ class World:
             (self.files / f"{name}.toml").write_text(text)
         np.savez(self.files / "images.npz", image=np.zeros((40, 8, 8), np.uint8))
         np.savez(self.files / "few.npz", image=np.zeros((3, 8, 8), np.uint8))
+        (self.files / "pictures").mkdir()
+        save_png(self.files / "pictures" / "zeros.png", np.zeros((1, 8, 8, 1), np.uint8))
         labelled = SMALL.replace("17\n[model]", "17\nnum_classes = 3\n[model]\nconditional = true")
         store.publish(self.home / "labelled", lambda folder: self._write(folder, labelled))
 

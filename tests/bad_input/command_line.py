@@ -72,6 +72,23 @@ CASES = {
     ),
     "data that are not there": (["train", "small", "--data", "{out}/no", "--output", "{out}"], "{out}/no", "give one"),
     "split": (["evaluate", "small", "--split", "dev"], "invalid choice: 'dev'", "choose from"),
+    "images to judge that are not there": (["score", "small", "{out}/no"], "{out}/no has no images", "give a folder"),
+    "no images to judge": (["score", "small", "{out}"], "{out} has no images", "give a folder of PNG"),
+    "false-alarm rate": (
+        ["score", "small", "{files}/pictures", "--false-alarm-rate", "2"],
+        "--false-alarm-rate: 2",
+        "from 0 to 1",
+    ),
+    "false-alarm rate below what can be told": (
+        ["score", "small", "{files}/pictures", "--false-alarm-rate", "0.001", "--output", "{out}"],
+        "false_alarm_rate is 0.001",
+        "calibrate with at least 999 images",
+    ),
+    "unknown score": (
+        ["score", "small", "{files}/pictures", "--score", "surprise"],
+        "score is 'surprise'",
+        "expected one of 'bits_per_dim'",
+    ),
     "folder that is a file": (["export", "small", "{files}/bad.toml"], "{files}/bad.toml", "choose another path"),
     "output that is a file": (["train", "small", "--output", "{files}/bad.toml"], "bad.toml", "choose another path"),
     "export over a version": (["export", "small", "{files}/exported"], "small/1 exists", "delete it or choose another"),

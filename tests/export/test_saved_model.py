@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tfflows import zoo
+from tfflows.evaluation.calibration import load_calibration
 from tfflows.export import warmup
 from tfflows.zoo import store
 
@@ -34,7 +35,8 @@ def examples(trained):
     images[:2] = flow.sample(2, seed=1)
     latents, log_prob = np.asarray(flow.encode(images)), np.asarray(flow.log_prob(images))
     seed, temperature = np.array([3, 4], np.int32), np.array([1, 0.5], np.float32)
-    density = {"log_prob": log_prob, "bits_per_dim": -log_prob / (64 * np.log(2))}
+    p_value = load_calibration(flow, trained).p_value(images)
+    density = {"log_prob": log_prob, "bits_per_dim": -log_prob / (64 * np.log(2)), "anomaly_p_value": p_value}
     return {
         "serving_default": ({"images": images}, density),
         "log_prob": ({"images": images}, density),

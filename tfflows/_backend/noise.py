@@ -53,6 +53,11 @@ def fold(key: Key, data0: int | Tensor, data1: int | Tensor = 0) -> Key:
     return threefry(key, (_uint32(data0), _uint32(data1)))
 
 
+def pair(seed: int, draw: int) -> tuple[Tensor, Tensor]:
+    """Returns two integers below 2^32 as scalar tensors, to fold into a key without a new graph for each."""
+    return ops.convert_to_tensor(np.uint32(seed)), ops.convert_to_tensor(np.uint32(draw))
+
+
 def seed_keys(seeds: Tensor) -> Key:
     """Returns keys [B] of integer seeds [B]."""
     seeds = _uint32(seeds)

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from tfflows._backend import Tensor, flow_dtype, tfd
-from tfflows.errors import InputError
+from tfflows.errors import InputError, UnsupportedError
 
 KINDS = ("normal", "logistic", "mixture")
 
@@ -67,6 +67,12 @@ class BaseDistribution(keras.layers.Layer):
     def log_prob(self, z: Tensor) -> Tensor:
         """Returns log p(z) [B] in nats of z [B, *latent_shape]."""
         return self._distribution().log_prob(ops.reshape(z, (-1, self.size)))
+
+    def local_log_prob(self, z: Tensor) -> Tensor:
+        """Returns log p(z_d) [B, *latent_shape] of single dimensions; `UnsupportedError` for a mixture."""
+        if self.kind == "mixture":
+            raise UnsupportedError("A mixture base has no density of single dimensions: use log_prob.")
+        return self._scalar(ops.ones_like(z)).log_prob(z)
 
     def sample(self, uniforms: Tensor, temperature: Tensor) -> Tensor:
         """Returns z [B, *latent_shape], a function of uniform numbers.

@@ -11,7 +11,7 @@ from tfflows import _backend
 from tfflows._backend import Tensor, hosts, noise
 from tfflows.dequantizers import UniformDequantizer
 from tfflows.errors import InputError
-from tfflows.flow import batches, inputs
+from tfflows.flow import batches, inputs, local
 from tfflows.flow.base import BaseDistribution
 from tfflows.flow.base import get as base_distribution
 from tfflows.flow.generation import Generation
@@ -167,7 +167,7 @@ class Flow(Generation, NestedConfig, LikelihoodModel):
             label = None if condition is None else condition[rows]
             graph = self._graph("log_prob", self._log_prob)
             draws = range(num_samples if self.dequantizer is not None else 1)
-            bounds = [ops.convert_to_numpy(graph(x[rows], label, _pair(seed, draw))) for draw in draws]
+            bounds = [ops.convert_to_numpy(graph(x[rows], label, noise.pair(seed, draw))) for draw in draws]
             log_prob = np.logaddexp.reduce(np.asarray(bounds, "float64"), axis=0) - math.log(len(bounds))
             bits.append(-log_prob / self.nats_per_bit_per_dim)
         bits = np.concatenate(bits)
@@ -217,6 +217,29 @@ class Flow(Generation, NestedConfig, LikelihoodModel):
         log_prob = ops.stack([self.log_prob(images, label) for label in range(self.num_classes)], axis=-1)
         return as_given(ops.softmax(log_prob, axis=-1), x)
 
+    def bits_map(
+        self, images: Any, condition: Any = None, num_samples: int = 1, seed: int = 0, batch_size: int = 256
+    ) -> np.ndarray | Tensor:
+        """Returns where in an image its bits are [B, H, W]: they add up to H W C times the bits/dim.
+
+        One autoregressive layer, or several in one order, has p(x) = prod_i p(x_i | x_1 .. x_(i-1)): the map is then
+        exactly -log2 of these conditionals. Other flows have no such conditionals; there a pixel's bits are those of
+        its own latent and log-determinants, and 1x1 convolutions spread them over the pixels that they mix (blocks of
+        2^L x 2^L at level L of Glow). A pixel's bits then depend on its neighbours in all directions.
+
+        Args:
+            images: [B, H, W, C], or a dict.
+            condition: for conditional flows a label or vector, one for all or one for each.
+            num_samples: of the noise, of which the mean is taken; the sum is the single-sample bound's.
+            seed: as of `bits_per_dim`.
+            batch_size: images that are evaluated at once.
+
+        Raises:
+            UnsupportedError: a part of the flow has no parts of single pixels (a mixture base, variational
+                dequantization, planar or continuous layers).
+        """
+        return local.bits_map(self, images, condition, num_samples, seed, batch_size)
+
     def as_distribution(self, condition: Any = None) -> Any:
         """Returns the density over real-valued x as a `tfd.Distribution`, for use with TFP; no dequantization.
 
@@ -242,7 +265,3 @@ class Flow(Generation, NestedConfig, LikelihoodModel):
             "condition_size": self.condition_size,
             "seed": self.seed,
         }
-
-
-def _pair(seed: int, draw: int) -> tuple[Tensor, Tensor]:
-    return ops.convert_to_tensor(np.uint32(seed)), ops.convert_to_tensor(np.uint32(draw))

@@ -53,6 +53,9 @@ class ActNorm(FlowLayer):
     ) -> tuple[Tensor, Tensor]:
         return (x - self.shift) * ops.exp(-self.log_scale), -self._log_det(x)
 
+    def inverse_and_local_log_det(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.inverse_and_log_det(x)[0], ops.broadcast_to(-self.log_scale, ops.shape(x))
+
     def _log_det(self, x: Tensor) -> Tensor:
         return per_example(math.prod(x.shape[1:-1]) * ops.sum(self.log_scale), x)
 

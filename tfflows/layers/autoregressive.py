@@ -56,10 +56,18 @@ class Autoregressive(FlowLayer):
     def inverse_and_log_det(
         self, x: Tensor, condition: Tensor | None = None, training: bool = False
     ) -> tuple[Tensor, Tensor]:
+        z, log_det = self._inverse(x, condition, training)
+        return z, sum_event(log_det)
+
+    def inverse_and_local_log_det(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self._inverse(x, condition)
+
+    def _inverse(self, x: Tensor, condition: Tensor | None, training: bool = False) -> tuple[Tensor, Tensor]:
+        """Returns z and log|dz_i/dx_i|, both [B, n]."""
         outputs = self.conditioner(x, condition=condition, training=training)
         bijector = self.transformer.bijector(ops.reshape(outputs, (-1, self.conditioner.outputs)))
-        z = bijector.inverse(x)
-        return z, sum_event(ops.broadcast_to(bijector.inverse_log_det_jacobian(x, event_ndims=0), ops.shape(x)))
+        log_det = ops.broadcast_to(bijector.inverse_log_det_jacobian(x, event_ndims=0), ops.shape(x))
+        return bijector.inverse(x), log_det
 
     def forward_and_log_det(
         self, z: Tensor, condition: Tensor | None = None, training: bool = False

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from tfflows._backend import Shape, Tensor, flow_dtype, tfb, uncached
-from tfflows.errors import InputError
+from tfflows.errors import InputError, UnsupportedError
 
 INITIAL_BATCH = 256  # images of an array that data-dependent initialisation looks at
 
@@ -49,12 +49,14 @@ class FlowLayer(NestedConfig, keras.layers.Layer):
         invertible_in_training: False where the inverse in training is not a function of z alone (batch normalisation).
         data_dependent: True where `initialize` sets weights.
         initial_images: how many images `initialize` wants where the layer is at the data end; 0 for one batch.
+        rearranges: True where the layer changes the order or the shape of the elements and not their values.
         condition_size: N, the channels of the condition that the layer reads; 0 where it reads none.
     """
 
     invertible_in_training = True
     data_dependent = False
     initial_images = 0
+    rearranges = False
     condition_size = 0
 
     def __init__(self, **kwargs: Any) -> None:
@@ -85,6 +87,28 @@ class FlowLayer(NestedConfig, keras.layers.Layer):
             z [B, *latent_shape] and log|det dz/dx| [B].
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement inverse_and_log_det")
+
+    def inverse_and_local_log_det(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Maps x to z as in evaluation, with the part of each element in the log-determinant, for `Flow.bits_map`.
+
+        Returns:
+            z [B, *latent_shape] and numbers [B, *event_shape] that add up to log|det dz/dx|.
+
+        Raises:
+            UnsupportedError: the determinant has no parts of single elements.
+        """
+        if not self.rearranges:
+            raise UnsupportedError(
+                f"{type(self).__name__} has a log-determinant that is not a sum over the elements of x: use log_prob."
+            )
+        return self.inverse_and_log_det(x, condition=condition)[0], ops.zeros_like(x)
+
+    def locate(self, values: Tensor) -> Tensor:
+        """Moves numbers of the elements of z [B, *latent_shape] to the elements of x [B, *event_shape] they stand for.
+
+        Their sum stays the same. Where elements of z mix several of x, each of these gets an equal share.
+        """
+        return self.forward_and_log_det(values)[0] if self.rearranges else values
 
     def latent_shape(self, event_shape: Shape) -> tuple[int, ...]:
         """Returns the shape of z for data of `event_shape`, both without the batch; the same unless overridden."""
@@ -134,6 +158,13 @@ class BijectorLayer(FlowLayer):
         bijector, x = self.bijector(), uncached(x)
         z = bijector.inverse(x)
         return z, per_example(bijector.inverse_log_det_jacobian(x, event_ndims=len(x.shape) - 1), x)
+
+    def inverse_and_local_log_det(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Returns z and parts [B, *event_shape] of the log-determinant, of an elementwise bijector; see `FlowLayer`."""
+        bijector, x = self.bijector(), uncached(x)
+        if bijector.inverse_min_event_ndims or self.rearranges:
+            return super().inverse_and_local_log_det(x, condition)
+        return bijector.inverse(x), ops.broadcast_to(bijector.inverse_log_det_jacobian(x, event_ndims=0), ops.shape(x))
 
 
 def build_conditioner(conditioner: keras.layers.Layer, input_shape: Shape, outputs: int) -> None:

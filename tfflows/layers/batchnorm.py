@@ -69,6 +69,11 @@ class BatchNorm(FlowLayer):
         mean, log_scale, beta = self._affine(mean, variance)
         return (x - mean) * ops.exp(-log_scale) + beta, self._log_det(-log_scale, x)
 
+    def inverse_and_local_log_det(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Returns z and parts [B, *event_shape] of the log-determinant, see `FlowLayer`."""
+        _, log_scale, _ = self._affine(ops.convert_to_tensor(self.mean), ops.exp(self.log_variance))
+        return self.inverse_and_log_det(x)[0], ops.broadcast_to(-log_scale, ops.shape(x))
+
     def _affine(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the mean, the logarithm of the scale and beta, each [C]."""
         log_scale = 0.5 * ops.log(variance + self.epsilon)

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Self
 
 import keras
@@ -117,6 +117,21 @@ class Chain(_Composite):
         """How many images the layer at the data end wants; the layers after it get the first `INITIAL_BATCH`."""
         return self.layers[-1].initial_images
 
+    def inverse_and_local_log_det(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        parts = []
+        for layer in reversed(self.layers):
+            x, part = layer.inverse_and_local_log_det(x, condition)
+            parts.append(part)
+        local = parts.pop()  # of the layer at the latent end
+        for layer in self.layers[1:]:
+            local = layer.locate(local) + parts.pop()
+        return x, local
+
+    def locate(self, values: Tensor) -> Tensor:
+        for layer in self.layers:
+            values = layer.locate(values)
+        return values
+
     def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:
         narrow = self.initial_images > 0
         for layer in reversed(self.layers):
@@ -169,31 +184,66 @@ class Multiscale(_Composite):
     def forward_and_log_det(
         self, z: Tensor, condition: Tensor | None = None, training: bool = False
     ) -> tuple[Tensor, Tensor]:
-        total, h, start = 0.0, None, 0
+        log_dets = []
+
+        def forward(layer: FlowLayer, h: Tensor) -> Tensor:
+            x, log_det = layer.forward_and_log_det(h, condition=condition, training=training)
+            log_dets.append(log_det)
+            return x
+
+        return self._assemble(z, forward), sum(log_dets)
+
+    def locate(self, values: Tensor) -> Tensor:
+        return self._assemble(values, lambda layer, h: layer.locate(h))
+
+    def _assemble(self, z: Tensor, step: Callable[[FlowLayer, Tensor], Tensor]) -> Tensor:
+        """Puts the parts of a flat z together, level by level, each of them mapped by `step`."""
+        h, start = None, 0
         for layer, shape in zip(self.layers, reversed(self._shapes), strict=True):
             if h is not None:
                 shape = (*shape[:-1], shape[-1] // 2)
             size = math.prod(shape)
             part = ops.reshape(z[:, start : start + size], (-1, *shape))
             start += size
-            h = part if h is None else ops.concatenate([h, part], axis=-1)
-            h, log_det = layer.forward_and_log_det(h, condition=condition, training=training)
-            total = total + log_det
-        return h, total
+            h = step(layer, part if h is None else ops.concatenate([h, part], axis=-1))
+        return h
 
     def inverse_and_log_det(
         self, x: Tensor, condition: Tensor | None = None, training: bool = False
     ) -> tuple[Tensor, Tensor]:
-        total, parts = 0.0, []
+        log_dets = []
+
+        def inverse(layer: FlowLayer, x: Tensor) -> Tensor:
+            z, log_det = layer.inverse_and_log_det(x, condition=condition, training=training)
+            log_dets.append(log_det)
+            return z
+
+        return self._take_apart(x, inverse), sum(log_dets)
+
+    def inverse_and_local_log_det(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        parts = []
+
+        def inverse(layer: FlowLayer, x: Tensor) -> Tensor:
+            z, part = layer.inverse_and_local_log_det(x, condition)
+            parts.append(part)
+            return z
+
+        z, local = self._take_apart(x, inverse), parts.pop()
+        for layer in self.layers[1:]:
+            half = ops.concatenate([local, ops.zeros_like(local)], axis=-1)  # factored out: no further log-det
+            local = layer.locate(half) + parts.pop()
+        return z, local
+
+    def _take_apart(self, x: Tensor, step: Callable[[FlowLayer, Tensor], Tensor]) -> Tensor:
+        """Maps x by `step`, level by level, and returns the halves that are factored out as a flat z."""
+        parts = []
         for layer, shape in zip(reversed(self.layers), self._shapes, strict=True):
-            x, log_det = layer.inverse_and_log_det(x, condition=condition, training=training)
-            total = total + log_det
+            x = step(layer, x)
             if layer is not self.layers[0]:
                 x, part = ops.split(x, 2, axis=-1)
-                shape = (*shape[:-1], shape[-1] // 2)
-                parts.append(ops.reshape(part, (-1, math.prod(shape))))
+                parts.append(ops.reshape(part, (-1, math.prod(shape) // 2)))
         parts.append(ops.reshape(x, (-1, math.prod(self._shapes[-1]))))
-        return ops.concatenate(parts[::-1], axis=-1), total
+        return ops.concatenate(parts[::-1], axis=-1)
 
     def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:
         for layer in reversed(self.layers):

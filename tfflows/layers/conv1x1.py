@@ -83,6 +83,13 @@ class Conv1x1(FlowLayer):
             matrix = ops.convert_to_tensor(self.matrix)
         return self._apply(matrix, self._log_abs_det(), x)
 
+    def inverse_and_local_log_det(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        z, _ = self.inverse_and_log_det(x)
+        return z, ops.broadcast_to(self._log_abs_det() / x.shape[-1], ops.shape(x))
+
+    def locate(self, values: Tensor) -> Tensor:
+        return ops.broadcast_to(ops.mean(values, axis=-1, keepdims=True), ops.shape(values))
+
     def _permutation(self) -> Tensor:
         return ops.one_hot(self.order, self.order.shape[0], dtype=self.dtype)
 

@@ -82,18 +82,25 @@ class Coupling(FlowLayer):
     def forward_and_log_det(
         self, z: Tensor, condition: Tensor | None = None, training: bool = False
     ) -> tuple[Tensor, Tensor]:
-        return self._transform(z, condition, training, inverse=False)
+        return self._transform(z, condition, training, inverse=False)[:2]
 
     def inverse_and_log_det(
         self, x: Tensor, condition: Tensor | None = None, training: bool = False
     ) -> tuple[Tensor, Tensor]:
-        return self._transform(x, condition, training, inverse=True)
+        return self._transform(x, condition, training, inverse=True)[:2]
+
+    def inverse_and_local_log_det(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        z, _, local = self._transform(x, condition, training=False, inverse=True)
+        return z, local if self.mask == "checkerboard" else self._join(ops.zeros_like(self._divide(x)[0]), local)
 
     def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:
         if self.data_dependent:
             self.conditioner.initialize(self._with_condition(self._divide(x)[0], condition))
 
-    def _transform(self, x: Tensor, condition: Tensor | None, training: bool, inverse: bool) -> tuple[Tensor, Tensor]:
+    def _transform(
+        self, x: Tensor, condition: Tensor | None, training: bool, inverse: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the result, its log-det [B], and the log-det's parts of the elements that are transformed."""
         passed, part = self._divide(x)
         outputs = self.conditioner(self._with_condition(passed, condition), training=training)
         bijector = self.transformer.bijector(outputs)
@@ -105,7 +112,7 @@ class Coupling(FlowLayer):
             y, log_det = ops.where(self._mask, x, y), ops.where(self._mask, ops.zeros_like(x), log_det)
         else:
             y, log_det = self._join(passed, y), ops.broadcast_to(log_det, ops.shape(y))
-        return y, sum_event(log_det)
+        return y, sum_event(log_det), log_det
 
     def _divide(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Returns what the conditioner sees of x, and what is transformed: of a checkerboard both are whole images."""

@@ -78,6 +78,10 @@ class Gaussianize(FlowLayer):
     def inverse_and_log_det(
         self, x: Tensor, condition: Tensor | None = None, training: bool = False
     ) -> tuple[Tensor, Tensor]:
+        z, log_det = self.inverse_and_local_log_det(x, condition)
+        return z, sum_event(log_det)
+
+    def inverse_and_local_log_det(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         outside = ops.logical_or(x < 0, x >= self.num_values)  # False for NaN, which stays NaN
         x = ops.where(outside, self.num_values / 2, x)
         floor = ops.stop_gradient(ops.floor(x))
@@ -89,8 +93,7 @@ class Gaussianize(FlowLayer):
         normal, lower = self._normal(), cdf < survival
         z = normal.quantile(ops.maximum(ops.where(lower, cdf, survival), SMALLEST_TAIL))
         z = ops.where(lower, z, -z)
-        log_det = sum_event(log_mass - normal.log_prob(z))
-        return z, ops.where(ops.any(outside, axis=tuple(range(1, len(x.shape)))), -np.inf, log_det)
+        return z, ops.where(outside, -np.inf, log_mass - normal.log_prob(z))
 
     def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:
         if not self.trainable:

@@ -25,6 +25,8 @@ class Permute(BijectorLayer):
         InputError: `permutation` is anything else.
     """
 
+    rearranges = True
+
     def __init__(self, permutation: int | Literal["reverse"] = "reverse", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if permutation != "reverse" and not isinstance(permutation, int):

@@ -80,6 +80,9 @@ class ChannelAffine(FlowLayer):
         shift, log_scale = self._parameters(x, condition)
         return ops.exp(-log_scale) * (x - shift), -sum_event(log_scale)
 
+    def inverse_and_local_log_det(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.inverse_and_log_det(x, condition)[0], -self._parameters(x, condition)[1]
+
     def _parameters(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         """Returns shift and log_scale, both of the shape of x."""
         parameters = ops.convert_to_tensor(self.bias)

@@ -26,6 +26,8 @@ class Squeeze(FlowLayer):
         Dinh, Sohl-Dickstein and Bengio 2017, "Density estimation using Real NVP", arXiv 1605.08803, section 3.6.
     """
 
+    rearranges = True
+
     def build(self, input_shape: Shape) -> None:
         _, height, width, _ = input_shape
         if height % 2 or width % 2:
@@ -60,6 +62,8 @@ class Squeeze(FlowLayer):
 @keras.saving.register_keras_serializable("tfflows")
 class Flatten(FlowLayer):
     """Flattens images to vectors in row-major order: x [B, *event_shape] <-> z [B, D]."""
+
+    rearranges = True
 
     def build(self, input_shape: Shape) -> None:
         self.event_shape = tuple(input_shape[1:])
