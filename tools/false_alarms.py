@@ -1,7 +1,7 @@
 """Measures verdicts at a false-alarm rate of 1 %: false alarms on test images, detections of other images.
 
 python tools/false_alarms.py [NAME ...]          trained entries (default: all in saved_models/)
-python tools/false_alarms.py --leave-out 0 1     NICE of MNIST (as nice_mnist, half as wide), trained here without one digit
+python tools/false_alarms.py --leave-out 0 1     NICE of MNIST, trained here without one digit
 
 Thresholds come from validation images (calibration.json of the weights), alarms are counted on the test split, which
 neither the weights nor the threshold have seen. Prints Markdown. The strangers: the test images of the other of MNIST

@@ -10,7 +10,8 @@ from keras import ops
 from tfflows._backend import Tensor, flow_dtype, tfd
 from tfflows.errors import InputError, UnsupportedError
 
-KINDS = ("normal", "logistic", "mixture")
+KINDS = ("normal", "logistic", "mixture", "torus", "sphere")
+UNIFORM = ("torus", "sphere")
 
 
 # Under the name that files of version 0.1 have.
@@ -21,16 +22,18 @@ class BaseDistribution(keras.layers.Layer):
         "normal"    p(z) = prod_d N(z_d; 0, 1)
         "logistic"  p(z) = prod_d sigmoid(z_d) sigmoid(-z_d)     (Dinh et al. 2015, section 3.4)
         "mixture"   p(z) = sum_k w_k prod_d N(z_d; m_kd, s_kd), all parameters learned
+        "torus"     uniform: p(z) = (2 pi)^-D for angles z_d
+        "sphere"    uniform: p(z) = 1 / (4 pi) for z = (height in [-1, 1], angle), see `layers.Cylinder`
 
-    At temperature T the scale of every normal or logistic is multiplied by T.
+    At temperature T the scale of every normal or logistic is multiplied by T; uniform ones have none.
 
     Args:
-        kind: "normal", "logistic" or "mixture".
+        kind: see above.
         num_components: of a mixture.
         **kwargs: Keras's arguments of a layer.
 
     Raises:
-        InputError: there is no such kind.
+        InputError: there is no such kind; in `build`, where the sphere's z is not [B, 2].
 
     Reference:
         Dinh, Krueger and Bengio 2015, "NICE", arXiv 1410.8516.
@@ -47,6 +50,8 @@ class BaseDistribution(keras.layers.Layer):
         """Builds for z of shape [None, *latent_shape]."""
         self.latent_shape = tuple(latent_shape[1:])
         self.size = math.prod(self.latent_shape)
+        if self.kind == "sphere" and self.latent_shape != (2,):
+            raise InputError(f"The sphere has the coordinates [height, angle] and z has shape {self.latent_shape}.")
         if self.kind == "mixture":
             shape = (self.num_components, self.size)
             self.loc = self.add_weight(shape=shape, initializer=keras.initializers.RandomNormal(0, 1), name="loc")
@@ -66,13 +71,22 @@ class BaseDistribution(keras.layers.Layer):
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Returns log p(z) [B] in nats of z [B, *latent_shape]."""
+        if self.kind in UNIFORM:
+            return ops.sum(self.local_log_prob(z), axis=tuple(range(1, len(z.shape))))
         return self._distribution().log_prob(ops.reshape(z, (-1, self.size)))
 
     def local_log_prob(self, z: Tensor) -> Tensor:
         """Returns log p(z_d) [B, *latent_shape] of single dimensions; `UnsupportedError` for a mixture."""
         if self.kind == "mixture":
             raise UnsupportedError("A mixture base has no density of single dimensions: use log_prob.")
+        if self.kind in UNIFORM:  # angles are angles modulo 2 pi: no z is outside
+            return ops.zeros_like(z) - np.log(2 * self._half_lengths())
         return self._scalar(ops.ones_like(z)).log_prob(z)
+
+    def _half_lengths(self) -> np.ndarray:
+        """Returns h for each dimension of a uniform distribution, which is that on [-h, h]."""
+        lengths = (1.0, math.pi) if self.kind == "sphere" else np.full(self.latent_shape, math.pi)
+        return np.asarray(lengths, self.dtype)
 
     def sample(self, uniforms: Tensor, temperature: Tensor) -> Tensor:
         """Returns z [B, *latent_shape], a function of uniform numbers.
@@ -88,6 +102,8 @@ class BaseDistribution(keras.layers.Layer):
             component = ops.sum(ops.cast(uniforms[:, :1] > edges[None, :-1], "int32"), axis=-1)  # [B]
             loc, scale = (ops.take(w, component, axis=0) for w in (self.loc, ops.exp(self.log_scale)))
             z = tfd.Normal(loc, scale * temperature).quantile(uniforms[:, 1:])
+        elif self.kind in UNIFORM:
+            z = (2 * uniforms - 1) * self._half_lengths().reshape(1, -1)
         else:
             z = self._scalar(ops.broadcast_to(temperature, ops.shape(uniforms))).quantile(uniforms)
         return ops.reshape(z, (-1, *self.latent_shape))

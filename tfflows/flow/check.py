@@ -14,9 +14,9 @@ from keras import ops
 
 from tfflows import _backend
 from tfflows._backend import Shape, Tensor, autodiff
-from tfflows.errors import InputTypeError
+from tfflows.errors import InputTypeError, UnsupportedError
 from tfflows.flow.flow import Flow
-from tfflows.layers.base import FlowLayer
+from tfflows.layers.base import FlowLayer, sum_event
 
 TOLERANCE = 1e-8  # absolute, in float64: a relative one lets a log-det that is 10 % off pass
 
@@ -41,6 +41,7 @@ def check_flow_layer(
     condition_size: int = 0,
     scale: float = 0.3,
     seed: int = 0,
+    draw_latents: Callable[..., np.ndarray] = np.random.Generator.normal,
 ) -> None:
     """Checks that a layer keeps the contract of `FlowLayer`.
 
@@ -56,6 +57,8 @@ def check_flow_layer(
         condition_size: channels of the condition.
         scale: of the random weights.
         seed: of weights and data.
+        draw_latents: called as `draw_latents(rng, size=shape)`, returns latents of that shape; for layers that are not
+            defined for all real numbers.
 
     Raises:
         AssertionError: the layer breaks the contract; one sentence says how.
@@ -81,13 +84,18 @@ def check_flow_layer(
                     f"check_flow_layer called make_layer() and got {layer!r}: it must return a layer of a class that "
                     "inherits from tfflows.layers.FlowLayer."
                 )
-            _check(layer, tuple(event_shape), condition_size, scale, np.random.default_rng(seed))
+            _check(layer, tuple(event_shape), condition_size, scale, np.random.default_rng(seed), draw_latents)
     finally:
         keras.config.set_dtype_policy(policy)
 
 
 def _check(
-    layer: FlowLayer, event_shape: tuple[int, ...], condition_size: int, scale: float, rng: np.random.Generator
+    layer: FlowLayer,
+    event_shape: tuple[int, ...],
+    condition_size: int,
+    scale: float,
+    rng: np.random.Generator,
+    draw_latents: Callable[..., np.ndarray],
 ) -> None:
     name = keras.saving.get_registered_name(type(layer))
     _require(
@@ -118,7 +126,7 @@ def _check(
         return run("inverse_and_log_det", x, *condition(x.shape[0]))
 
     # x is a sample, so that it is in the range of the layer, whatever that is.
-    z = ops.convert_to_tensor(rng.normal(size=(3, *latent_shape)))
+    z = ops.convert_to_tensor(draw_latents(rng, size=(3, *latent_shape)))
     x, forward_log_det = forward(z)
     back, inverse_log_det = inverse(x)
     _require(tuple(x.shape) == (3, *event_shape), f"forward gives shape {tuple(x.shape)} for events {event_shape}")
@@ -133,6 +141,7 @@ def _check(
     for direction, value, log_det in (("forward", z, forward_log_det), ("inverse", x, inverse_log_det)):
         expected = _log_det_of_jacobian(partial(run, f"{direction}_and_log_det"), value, *condition(3))
         _close(log_det, expected, f"{direction}'s log-det differs from autodiff's")
+    _check_local(layer, x, condition(3), z, inverse_log_det)
 
     graph = _backend.jit_for_any_batch(layer, layer.inverse_and_log_det, x, *condition(3))
     cases = [("the compiled inverse", graph, 3), ("the compiled inverse", graph, 1)]
@@ -153,6 +162,18 @@ def _check(
         lambda other: other.inverse_and_log_det(x, *condition(3)),
         (z, inverse_log_det),
     )
+
+
+def _check_local(layer: FlowLayer, x: Tensor, condition: list[Tensor], z: Tensor, log_det: Tensor) -> None:
+    """Checks the log-determinants of single elements, where the layer has them."""
+    with contextlib.suppress(UnsupportedError):
+        local_z, local = layer.inverse_and_local_log_det(x, *condition)
+        _close(local_z, z, "inverse_and_local_log_det gives another z")
+        _require(tuple(local.shape) == tuple(x.shape), f"local log-dets have shape {tuple(local.shape)}")
+        _close(sum_event(local), log_det, "the local log-dets do not add up to the log-det")
+        located = layer.locate(z)
+        _require(tuple(located.shape) == tuple(x.shape), f"locate gives shape {tuple(located.shape)}")
+        _close(sum_event(located), sum_event(z), "locate changes the sum of its values")
 
 
 def _pair(direction: str, returned: Any) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,7 @@ class Flow(Generation, NestedConfig, LikelihoodModel):
         transform: the map, a FlowLayer.
         event_shape: the shape of one x.
         num_values: the number of grey values.
-        base: "normal", "logistic", "mixture" or a `BaseDistribution`.
+        base: "normal", "logistic", "mixture", "torus", "sphere" or a `BaseDistribution`.
         dequantizer: "uniform", a dequantizer layer, or None.
         num_classes: for a flow conditional on an integer label, whose one-hot code [B, num_classes] is the condition.
         condition_size: for a flow conditional on a vector [B, condition_size].

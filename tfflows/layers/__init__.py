@@ -14,6 +14,7 @@ from tfflows.layers.permute import Permute
 from tfflows.layers.planar import Planar
 from tfflows.layers.rescale import Logit, Rescale
 from tfflows.layers.scale import ChannelAffine, DiagonalScale
+from tfflows.layers.sphere import Cylinder, Rotation
 from tfflows.layers.squeeze import Flatten, Squeeze
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Continuous",
     "Conv1x1",
     "Coupling",
+    "Cylinder",
     "DiagonalScale",
     "Flatten",
     "FlowLayer",
@@ -36,5 +38,6 @@ __all__ = [
     "Permute",
     "Planar",
     "Rescale",
+    "Rotation",
     "Squeeze",
 ]

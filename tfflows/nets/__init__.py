@@ -9,5 +9,16 @@ from tfflows.nets.conv_resnet import ConvResNet, WeightNormConv2D
 from tfflows.nets.glow import GlowConvNet, ZeroConv2D
 from tfflows.nets.made import MADE
 from tfflows.nets.mlp import MLP
+from tfflows.nets.periodic import Periodic, PeriodicMADE
 
-__all__ = ["MADE", "MLP", "Conditioner", "ConvResNet", "GlowConvNet", "WeightNormConv2D", "ZeroConv2D"]
+__all__ = [
+    "MADE",
+    "MLP",
+    "Conditioner",
+    "ConvResNet",
+    "GlowConvNet",
+    "Periodic",
+    "PeriodicMADE",
+    "WeightNormConv2D",
+    "ZeroConv2D",
+]

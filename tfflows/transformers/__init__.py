@@ -3,10 +3,21 @@
 from tfflows.errors import InputError
 from tfflows.transformers.affine import Additive, Affine
 from tfflows.transformers.base import Transformer
+from tfflows.transformers.circular import CircularSpline
+from tfflows.transformers.interval import IntervalSpline
 from tfflows.transformers.mixture import MixtureOfGaussians
 from tfflows.transformers.spline import Spline
 
-__all__ = ["Additive", "Affine", "MixtureOfGaussians", "Spline", "Transformer", "get"]
+__all__ = [
+    "Additive",
+    "Affine",
+    "CircularSpline",
+    "IntervalSpline",
+    "MixtureOfGaussians",
+    "Spline",
+    "Transformer",
+    "get",
+]
 
 _NAMES = {"additive": Additive, "affine": Affine, "spline": Spline}
 

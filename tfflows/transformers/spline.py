@@ -10,6 +10,8 @@ from tfflows._backend import Tensor, compile_time_eval, tfb
 from tfflows.errors import InputError
 from tfflows.transformers.base import Transformer, parameters_last
 
+FLOOR = 1e-3  # of the share of a bin, and of the slopes
+
 
 @keras.saving.register_keras_serializable("tfflows")
 class Spline(Transformer):
@@ -32,8 +34,6 @@ class Spline(Transformer):
         Durkan, Bekasov, Murray and Papamakarios 2019, "Neural spline flows", arXiv 1906.04032, section 3.1.
     """
 
-    floor = 1e-3
-
     def __init__(self, num_bins: int = 8, bound: float = 5.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 2 <= num_bins <= 100 or bound <= 0:
@@ -44,24 +44,26 @@ class Spline(Transformer):
     def bijector(self, outputs: Tensor) -> tfb.Bijector:
         outputs = parameters_last(outputs, self.num_parameters)
         widths, heights, slopes = ops.split(outputs, [self.num_bins, 2 * self.num_bins], axis=-1)
-        shift = float(np.log(np.expm1(1 - self.floor)))
+        shift = float(np.log(np.expm1(1 - FLOOR)))
         return tfb.Invert(
-            _Spline(
-                self._sizes(widths),
-                self._sizes(heights),
-                self.floor + ops.softplus(slopes + shift),
+            RationalQuadraticSpline(
+                bin_sizes(widths, 2 * self.bound),
+                bin_sizes(heights, 2 * self.bound),
+                FLOOR + ops.softplus(slopes + shift),
                 range_min=-self.bound,
             )
         )
-
-    def _sizes(self, h: Tensor) -> Tensor:
-        return 2 * self.bound * (self.floor + (1 - self.num_bins * self.floor) * ops.softmax(h, axis=-1))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_bins": self.num_bins, "bound": self.bound}
 
 
-class _Spline(tfb.RationalQuadraticSpline):
+def bin_sizes(h: Tensor, total: float) -> Tensor:
+    """Returns positive sizes [..., K] that add up to `total`, equal ones for zeros h [..., K]."""
+    return total * (FLOOR + (1 - h.shape[-1] * FLOOR) * ops.softmax(h, axis=-1))
+
+
+class RationalQuadraticSpline(tfb.RationalQuadraticSpline):
     """TFP's spline. On JAX it pads by the rank of its knots, which must not become a tracer under jit."""
 
     def _compute_shared(self, x: Tensor | None = None, y: Tensor | None = None) -> Any:
