@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfflows import check_flow_layer, errors, layers
+from tfflows import Flow, check_flow_layer, errors, layers
 
 
 class Doubled(layers.FlowLayer):
@@ -78,8 +78,17 @@ def test_wrong_results_are_one_sentence(answer, sentence):
         check_flow_layer(returning(answer), (4,))
 
 
+def check_actnorm():
+    check_flow_layer(layers.ActNorm, (2,))
+
+
+def sample_a_new_flow():
+    Flow(layers.Chain([layers.Rescale(4)]), (2, 2, 1), num_values=4).sample(1)
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a warning of TensorFlow's")
-def test_many_checks_bring_no_warning_of_retracing():
+@pytest.mark.parametrize("use", [check_actnorm, sample_a_new_flow])
+def test_many_models_in_a_process_bring_no_warning_of_retracing(use):
     import tensorflow as tf
 
     records, handler = [], logging.Handler(logging.WARNING)
@@ -87,7 +96,7 @@ def test_many_checks_bring_no_warning_of_retracing():
     tf.get_logger().addHandler(handler)
     try:
         for _ in range(7):
-            check_flow_layer(layers.ActNorm, (2,))
+            use()
     finally:
         tf.get_logger().removeHandler(handler)
     assert [record.getMessage() for record in records] == []

@@ -7,6 +7,7 @@ startup    the import of Keras and its backend
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,7 +56,8 @@ def compile_time_eval() -> contextlib.AbstractContextManager[None]:
 def jit(model: keras.Model | keras.layers.Layer, function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles `function(*tensors)` to one graph that reads the current weights of `model` at every call."""
     if keras.backend.backend() == "tensorflow":
-        return tf.function(function, autograph=False, reduce_retracing=True)
+        # TensorFlow warns of retracing where many models compile the same method; a partial object is each one's own.
+        return tf.function(functools.partial(function), autograph=False, reduce_retracing=True)
 
     # jax.jit would freeze the weights that it meets at the first call, so they are passed as arguments.
     def stateless(values: list[Tensor], *args: Tensor) -> Any:
