@@ -209,11 +209,11 @@ def sample(arguments: argparse.Namespace) -> None:
 
 
 def export(arguments: argparse.Namespace) -> None:
-    """Writes a SavedModel for TensorFlow Serving."""
+    """Writes a SavedModel, or ONNX models, for other programs."""
     _import_backend()
     from tfflows.export import deploy
 
-    print(deploy(arguments.name, arguments.folder, arguments.version, serving=arguments.serving))
+    print(deploy(arguments.name, arguments.folder, arguments.version, arguments.serving, arguments.format))
 
 
 def serve(arguments: argparse.Namespace) -> None:

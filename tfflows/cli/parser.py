@@ -145,9 +145,13 @@ def make_parser() -> argparse.ArgumentParser:
     sub.add_argument("--output", default="samples.png", metavar="FILE", help="default samples.png")
 
     sub = add_trained(
-        commands.export, "write a SavedModel for TensorFlow Serving", "tfflows export realnvp_digits models"
+        commands.export,
+        "write a SavedModel or ONNX models for other programs",
+        "tfflows export realnvp_digits models",
     )
     sub.add_argument("folder", metavar="DIR", help="DIR/NAME/VERSION is written")
+    help_of_format = "saved_model (default), for TensorFlow Serving, or onnx, for onnxruntime"
+    sub.add_argument("--format", choices=("saved_model", "onnx"), default="saved_model", help=help_of_format)
     sub.add_argument(
         "--serving",
         action="store_true",
