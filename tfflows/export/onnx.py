@@ -1,10 +1,13 @@
 """Writes a flow in the ONNX format, for onnxruntime: in C++, C#, Java, JavaScript and browsers."""
 
 import contextlib
+import importlib.util
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from tfflows._backend import Tensor
 from tfflows.errors import InputError, UnsupportedError
 from tfflows.export.endpoints import endpoints
 from tfflows.export.onnx_operators import HANDLERS
@@ -12,6 +15,8 @@ from tfflows.flow import Flow
 
 OPSET = 18  # the first with bitwise operators, which the noise needs
 NAMES = ("log_prob", "encode", "decode", "sample")
+# Of tf2onnx, those that find something in these graphs; runtimes have their own.
+PASSES = ("remove_identity", "merge_duplication", "fold_constants", "optimize_transpose")
 
 
 def export_onnx(flow: Flow, folder: str | Path, names: Sequence[str] = NAMES) -> None:
@@ -28,30 +33,48 @@ def export_onnx(flow: Flow, folder: str | Path, names: Sequence[str] = NAMES) ->
 
     Raises:
         InputError: the flow is not one on such images, or computes in float64.
-        UnsupportedError: tf2onnx is not installed, or Keras runs on another backend than TensorFlow.
+        UnsupportedError: tf2onnx or onnx is not installed, or Keras runs on another backend than TensorFlow.
         OSError: the folder cannot be written to.
     """
     exported = endpoints(flow)
     if flow.dtype != "float32":
         raise InputError(f"a flow of dtype {flow.dtype} cannot be exported to ONNX: build it with dtype float32")
-    try:
-        import onnx
-        import tf2onnx
-    except ImportError as error:
-        raise UnsupportedError(f"ONNX needs {error.name}: pip install 'tfflows[onnx]'") from error
-    import tensorflow as tf
+    if missing := [module for module in ("tf2onnx", "onnx") if importlib.util.find_spec(module) is None]:
+        raise UnsupportedError(f"ONNX needs {', '.join(missing)}: pip install 'tfflows[onnx]'")
+    import onnx
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        function, signature = exported[name]
-        traced = tf.function(function, signature, autograph=False)
-        with _quiet():
-            model, _ = tf2onnx.convert.from_function(traced, signature, OPSET, custom_op_handlers=HANDLERS)
+        model = _convert(*exported[name])
         for value in (*model.graph.input, *model.graph.output):
             value.type.tensor_type.shape.dim[0].dim_param = "batch"
         onnx.checker.check_model(model)
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
+
+
+def _convert(function: Callable[..., dict[str, Tensor]], signature: list) -> Any:
+    """Returns a function of tensors as an `onnx.ModelProto`; weights become constants."""
+    import tensorflow as tf
+    from tf2onnx import convert, optimizer, tf_loader, tfonnx
+
+    # Not by `convert.from_function`: it ignores what it cannot convert, and copies the graph for each pass.
+    traced = tf.function(function, signature, autograph=False).get_concrete_function()
+    inputs = [tensor.name for tensor in traced.inputs if tensor.dtype != tf.resource]
+    outputs = [tensor.name for tensor in traced.outputs]
+    frozen = tf_loader.from_function(traced, inputs, outputs)
+    with _quiet(), tf.Graph().as_default() as graph:
+        tf.import_graph_def(frozen, name="")
+        converted = tfonnx.process_tf_graph(
+            graph,
+            opset=OPSET,
+            custom_op_handlers=HANDLERS,
+            input_names=inputs,
+            output_names=outputs,
+            tensors_to_rename=convert.tensor_names_from_structed(traced, inputs, outputs),
+        )
+        passes = {name: make for name, make in optimizer._optimizers.items() if name in PASSES}
+        return optimizer.optimize_graph(converted, catch_errors=False, optimizers=passes).make_model("tfflows")
 
 
 @contextlib.contextmanager
