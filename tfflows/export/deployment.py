@@ -52,7 +52,8 @@ def deploy(
     def write_onnx(partial: Path) -> None:
         for file in ("recipe.toml", "metrics.json"):
             shutil.copyfile(artefact / file, partial / file)
-        export_onnx(zoo.load(name, version), partial)
+        flow = zoo.load(name, version)
+        export_onnx(flow, partial, load_calibration(flow, artefact))
 
     def write(partial: Path) -> None:
         for file in store.manifest(artefact):

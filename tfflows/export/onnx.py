@@ -9,6 +9,7 @@ from typing import Any
 
 from tfflows._backend import Tensor
 from tfflows.errors import InputError, UnsupportedError
+from tfflows.evaluation.calibration import Calibration
 from tfflows.export.endpoints import endpoints
 from tfflows.export.onnx_operators import HANDLERS
 from tfflows.flow import Flow
@@ -19,7 +20,9 @@ NAMES = ("log_prob", "encode", "decode", "sample")
 PASSES = ("remove_identity", "merge_duplication", "fold_constants", "optimize_transpose")
 
 
-def export_onnx(flow: Flow, folder: str | Path, names: Sequence[str] = NAMES) -> None:
+def export_onnx(
+    flow: Flow, folder: str | Path, calibration: Calibration | None = None, names: Sequence[str] = NAMES
+) -> None:
     """Writes `log_prob.onnx`, `encode.onnx`, `decode.onnx` and `sample.onnx`, each a model of its own.
 
     They take and return what the SavedModel's endpoints do, see `tfflows.export.endpoints`, with a batch of any size.
@@ -29,6 +32,7 @@ def export_onnx(flow: Flow, folder: str | Path, names: Sequence[str] = NAMES) ->
     Args:
         flow: a `Flow` on images of at most 256 values, in float32.
         folder: where the files go; other files in it are left alone.
+        calibration: of the flow, for p-values.
         names: of the models to write; by default all four.
 
     Raises:
@@ -36,7 +40,7 @@ def export_onnx(flow: Flow, folder: str | Path, names: Sequence[str] = NAMES) ->
         UnsupportedError: tf2onnx or onnx is not installed, or Keras runs on another backend than TensorFlow.
         OSError: the folder cannot be written to.
     """
-    exported = endpoints(flow)
+    exported = endpoints(flow, calibration)
     if flow.dtype != "float32":
         raise InputError(f"a flow of dtype {flow.dtype} cannot be exported to ONNX: build it with dtype float32")
     if missing := [module for module in ("tf2onnx", "onnx") if importlib.util.find_spec(module) is None]:
