@@ -1,4 +1,4 @@
-"""Writes what the repository tells of its models: the cards zoo/<name>.md, zoo/README.md and the table of README.md.
+"""Writes what the repository tells of its models: zoo/<name>.md, zoo/README.md, zoo/results.csv and README.md's table.
 
 python tools/model_cards.py
 
@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from tfflows.evaluation import robustness
 from tfflows.zoo import store
 from tfflows.zoo.recipe import Recipe
+from tools import results
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
@@ -209,12 +210,20 @@ def table():
     return "\n".join(rows) + "\n"
 
 
+def results_csv():
+    """The text of zoo/results.csv."""
+    trained = names()
+    recipes = [Recipe.from_toml(path) for path in sorted((ROOT / "zoo").glob("*.toml"))]
+    return results.text(results.row(recipe, *load(recipe.name)[1:] if recipe.name in trained else ()) for recipe in recipes)
+
+
 def pages():
     """{path: text} of all that this program writes."""
     readme = ROOT / "README.md"
     head, rest = readme.read_text("utf-8").split(BEGIN)
     cards = {ROOT / "zoo" / f"{name}.md": card(name) for name in names()}
-    return {**cards, ROOT / "zoo" / "README.md": zoo_page(), readme: head + BEGIN + table() + END + rest.split(END)[1]}
+    zoo = {ROOT / "zoo" / "README.md": zoo_page(), ROOT / "zoo" / "results.csv": results_csv()}
+    return {**cards, **zoo, readme: head + BEGIN + table() + END + rest.split(END)[1]}
 
 
 if __name__ == "__main__":
