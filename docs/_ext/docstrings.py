@@ -46,7 +46,7 @@ def _skip(app, what, name, obj, skip, options):
     if name in PLUMBING:
         return True
     function = getattr(obj, "fget", None) or getattr(obj, "__func__", obj)
-    return True if not getattr(function, "__module__", "tfflows").startswith("tfflows") else None
+    return True if not (getattr(function, "__module__", None) or "tfflows").startswith("tfflows") else None
 
 
 def setup(app):

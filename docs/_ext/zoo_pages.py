@@ -4,7 +4,7 @@ import csv
 import html
 import re
 
-from browser_zoo import ENTRIES
+from browser_zoo import entries
 from repository_pages import DOCS, ROOT, with_site_links, write
 
 FAMILIES = {"glow": "Glow", "maf": "MAF", "nice": "NICE", "realnvp": "RealNVP"}
@@ -127,7 +127,7 @@ def card(name):
     source, page = ROOT / "zoo" / f"{name}.md", DOCS / "zoo" / f"{name}.md"
     text = with_site_links(source.read_text("utf-8"), source, page)
     text = re.sub(r"((?:^!\[.*\n)+)", lambda match: _figures(IMAGE.findall(match[1])), text, flags=re.MULTILINE)
-    browser = f"[Try it in the browser](/browser.md), or load" if name in ENTRIES else "Load"
+    browser = "[Try it in the browser](/browser.md), or load" if name in entries() else "Load"
     use = f'{browser} it in Python:\n\n```python\nflow = tfflows.zoo.load("{name}")\n```\n\n'
     return text.replace("## Figures", use + "## Figures", 1)
 
