@@ -53,14 +53,17 @@ python_use_unqualified_type_names = True
 add_module_names = False
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_custom_sections = ["Reference"]
 napoleon_use_rtype = False
-napoleon_use_admonition_for_references = False
 
 sphinx_gallery_conf = {
     "examples_dirs": "_examples",
     "gallery_dirs": "gallery",
     "plot_gallery": False,  # the pictures are those in docs/, which the examples drew at full size
     "download_all_examples": False,
+    "within_subsection_order": "FileNameSortKey",
+    "show_signature": False,
+    "thumbnail_size": (400, 280),
     "show_memory": False,
     "min_reported_time": 1e9,
     "remove_config_comments": True,
@@ -75,8 +78,8 @@ html_js_files = ["table.js"]
 html_copy_source = False
 html_show_sphinx = False
 html_favicon = "_static/logo.svg"
-_colours = {"color-brand-primary": "#0f6f74", "color-brand-content": "#0f6f74"}
-_dark = {"color-brand-primary": "#5fc7c0", "color-brand-content": "#5fc7c0"}
+_colours = dict.fromkeys(["color-brand-primary", "color-brand-content", "color-brand-visited"], "#0f6f74")
+_dark = dict.fromkeys(_colours, "#5fc7c0")
 html_theme_options = {
     "light_logo": "logo.svg",
     "dark_logo": "logo.svg",

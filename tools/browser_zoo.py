@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from tfflows.export.onnx import export_onnx
 
 from tfflows import data, zoo
 from tfflows.evaluation import scores
-from tfflows.export.onnx import export_onnx
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "_browser" / "models"
@@ -69,10 +69,12 @@ def write(name):
     target.mkdir(parents=True, exist_ok=True)
     weights, files = Weights(), {}
     with tempfile.TemporaryDirectory() as temporary:
-        export_onnx(flow, temporary)
+        export_onnx(flow, temporary, FUNCTIONS)
         for function in FUNCTIONS:
-            files[function] = weights.take(onnx.load(Path(temporary) / f"{function}.onnx")).SerializeToString()
-    files = {f"{function}.onnx": content for function, content in files.items()} | {"weights.bin": bytes(weights.content)}
+            files[f"{function}.onnx"] = weights.take(
+                onnx.load(Path(temporary) / f"{function}.onnx")
+            ).SerializeToString()
+    files = {"weights.bin": bytes(weights.content), **files}
     sizes = {}
     for file, content in files.items():
         compressed = gzip.compress(content, 9, mtime=0)

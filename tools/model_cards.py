@@ -212,9 +212,9 @@ def table():
 
 def results_csv():
     """The text of zoo/results.csv."""
-    trained = names()
     recipes = [Recipe.from_toml(path) for path in sorted((ROOT / "zoo").glob("*.toml"))]
-    return results.text(results.row(recipe, *load(recipe.name)[1:] if recipe.name in trained else ()) for recipe in recipes)
+    measured = {name: load(name)[1:] for name in names()}
+    return results.text(results.row(recipe, *measured.get(recipe.name, ())) for recipe in recipes)
 
 
 def pages():

@@ -1,7 +1,7 @@
 """The table of the zoo as a file: zoo/results.csv, one row for each recipe, made from what was measured.
 
-`python tools/model_cards.py` writes it with the cards. Figures are those of saved_models/*/: metrics.json, from training,
-and measured.json, from tools/measure_model.py; they are empty where a recipe has no weights yet.
+`python tools/model_cards.py` writes it with the cards. Figures are those of saved_models/*/: metrics.json, from
+training, and measured.json, from tools/measure_model.py; they are empty where a recipe has no weights yet.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""Copies what the site's pages load from npm packages into docs/_vendor/, so that the site is built without the network.
+"""Copies what the site's pages load from npm packages into docs/_vendor/, so that it is built without the network.
 
     cd docs/_vendor && npm ci --ignore-scripts && cd ../.. && python tools/vendor.py
 

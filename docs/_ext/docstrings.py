@@ -3,7 +3,10 @@
 Indented paragraphs are equations or listings; `*` and `|` are themselves.
 """
 
+import ast
+import inspect
 import re
+import textwrap
 
 SECTION = re.compile(r"^(Args|Attributes|Example|Examples|Note|Raises|Reference|References|Returns|Warning|Yields):$")
 SPECIAL = re.compile(r"(`+[^`]+`+)|([|*])")
@@ -32,7 +35,7 @@ def paragraphs(lines):
         elif text and not in_section and not in_literal:
             if result and result[-1].strip():
                 result.append("")
-            result += ["::", ""]
+            result += [".. code-block:: text", ""]
             in_literal = True
         result.append(line if in_literal else SPECIAL.sub(lambda match: match[1] or "\\" + match[2], line))
     return result
@@ -49,8 +52,25 @@ def _skip(app, what, name, obj, skip, options):
     return True if not (getattr(function, "__module__", None) or "tfflows").startswith("tfflows") else None
 
 
+def _signature(app, what, name, obj, options, signature, return_annotation):
+    """The annotations as the source has them: `Tensor`, where its value is any tensor of either backend."""
+    function = obj.__init__ if what == "class" else obj
+    try:
+        node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    except (OSError, TypeError):
+        return None
+    if not isinstance(node, ast.FunctionDef):
+        return None
+    everything = node.args.posonlyargs or node.args.args
+    if everything and everything[0].arg in ("self", "cls"):
+        del everything[0]
+    returns = ast.unparse(node.returns).strip("'\"") if node.returns and what != "class" else None
+    return f"({ast.unparse(node.args)})", returns
+
+
 def setup(app):
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-docstring", _process, priority=100)  # before napoleon
+    app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-skip-member", _skip)
     return {"parallel_read_safe": True}

@@ -1,11 +1,12 @@
-"""Prepares examples/ for sphinx-gallery: text, figures and picture of an example are its section of examples/README.md.
+"""Prepares examples/ for sphinx-gallery: the text and the picture of an example are its section of examples/README.md.
 
-Each script of the folder becomes a page, without being named anywhere else. It is not run here: the pictures in docs/ are
-what it drew at full size.
+Each script of the folder becomes a page, without being named anywhere else. It is not run here: the pictures in docs/
+are what it drew at full size.
 """
 
 import re
 
+from PIL import Image
 from repository_pages import DOCS, ROOT, write
 
 SOURCE = DOCS / "_examples"
@@ -55,15 +56,29 @@ def _inline(text):
     return re.sub(r"(?<!`)`([^`<]+)`(?!`|_)", r"``\1``", text)
 
 
+def _write_thumbnail(picture, target):
+    """The upper left part of a picture, in the proportions of the gallery's tiles."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(picture) as image:
+        width, height = image.size
+        box = (0, 0, min(width, height * 10 // 7), min(height, width * 7 // 10))
+        image.convert("RGB").crop(box).resize((400, 280), Image.Resampling.LANCZOS).save(target)
+
+
 def page(path, section):
     """The source of an example with a docstring for sphinx-gallery."""
     code = path.read_text("utf-8")
     docstring = DOCSTRING.match(code)[1]
     title, markdown = section or (path.stem.replace("_", " ").capitalize(), docstring)
     picture = PICTURE.search(markdown)
-    thumbnail = f'# sphinx_gallery_thumbnail_path = "{_from_gallery(picture[2])[1:]}"\n' if picture else ""
+    thumbnail = ""
+    if picture:
+        _write_thumbnail(ROOT / "examples" / picture[2], SOURCE / "thumbnails" / f"{path.stem}.png")
+        thumbnail = f'# sphinx_gallery_thumbnail_path = "_examples/thumbnails/{path.stem}.png"\n'
     text = restructured(markdown).replace("\\", "\\\\")
-    return f'"""\n{title}\n{"=" * len(title)}\n\n{text}\n"""\n\n# %%\n# The whole script:\n{thumbnail}\n{code[DOCSTRING.match(code).end():].lstrip()}'
+    head = f'"""\n{title}\n{"=" * len(title)}\n\n{text}\n"""\n'
+    body = code[DOCSTRING.match(code).end() :].lstrip()
+    return f"{head}\n# %%\n# The whole script:\n{thumbnail}\n{body}"
 
 
 def _write_pages(app):

@@ -33,7 +33,9 @@ def notebook(text):
 def _add_link(app, docname, source):
     if is_tutorial(source[0]):
         name, up = docname.rpartition("/")[2], "../" * docname.count("/")
-        link = f'<a class="notebook-link" href="{up}notebooks/{name}.ipynb" download>Download this page as a notebook</a>'
+        link = (
+            f'<a class="notebook-link" href="{up}notebooks/{name}.ipynb" download>Download this page as a notebook</a>'
+        )
         source[0] = re.sub(r"^(# .*\n)", lambda match: f"{match[1]}\n{link}\n", source[0], count=1, flags=re.MULTILINE)
 
 

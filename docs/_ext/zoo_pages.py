@@ -22,8 +22,8 @@ DATASETS = {
 }
 INDEX = """# The zoo
 
-{trained} trained models and {recipes} recipes. Click a heading to sort; lower bits/dim are better. A name with a card leads to
-samples, learning curve, limits and terms. {{download}}`results.csv <../../zoo/results.csv>` has more columns.
+{trained} trained models and {recipes} recipes. Click a heading to sort; lower bits/dim are better. Names in colour lead
+to samples, learning curve, limits and terms. {{download}}`results.csv <../../zoo/results.csv>` has more columns.
 
 ```{{raw}} html
 <div class="zoo-controls">
@@ -43,12 +43,12 @@ samples, learning curve, limits and terms. {{download}}`results.csv <../../zoo/r
 </div>
 ```
 
-*Bits/dim*: on the test split, the mean of 10 single-sample bounds. *IW*: the importance-weighted bound of 8 samples, which
-is tighter ([how they are measured](/concepts/bits_per_dim.md)). *Published*: the paper's figure by the paper's own
-protocol; the card says where it comes from. *AUROC*: images of Fashion-MNIST among those of MNIST, or the other way round,
-by the plain likelihood and by input complexity with PNG ([anomaly scores](/tutorials/anomaly_scores.md)); below 0.5 the
-strangers are taken for the more likely. Recipes without weights are the papers' models for larger data: `tfflows train
-NAME` trains them.
+*Bits/dim*: on the test split, the mean of 10 single-sample bounds. *IW*: the importance-weighted bound of 8 samples,
+which is tighter ([how they are measured](/concepts/bits_per_dim.md)). *Published*: the paper's figure by the paper's
+own protocol; the card says where it comes from. *AUROC*: images of Fashion-MNIST among those of MNIST, or the other
+way round, by the plain likelihood and by input complexity with PNG
+([anomaly scores](/tutorials/anomaly_scores.md)); below 0.5 the strangers are taken for the more likely. Recipes
+without weights are the papers' models for larger data: `tfflows train NAME` trains them.
 
 ```{{toctree}}
 :hidden:
@@ -109,7 +109,8 @@ def index():
     table = rows()
     trained = [row["entry"] for row in table if row["bits_per_dim"]]
     head = "".join(
-        f'<th class="zoo-{kind}" scope="col" data-kind="{kind}"><button>{title}</button></th>' for _, kind, title in HEAD
+        f'<th class="zoo-{kind}" scope="col" data-kind="{kind}"><button>{title}</button></th>'
+        for _, kind, title in HEAD
     )
     return INDEX.format(
         trained=len(trained),
