@@ -32,7 +32,7 @@ extensions = [
     "sphinx_design",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build", "_ext", "_examples", "_vendor", "gallery/sg_execution_times.rst", "**/*.ipynb"]
+exclude_patterns = ["_build", "_ext", "_examples", "_vendor", "**/*.ipynb"]
 default_role = "code"
 templates_path = ["_templates"]
 
@@ -65,6 +65,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "thumbnail_size": (400, 280),
     "show_memory": False,
+    "write_computation_times": False,
     "min_reported_time": 1e9,
     "remove_config_comments": True,
 }

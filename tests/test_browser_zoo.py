@@ -1,4 +1,4 @@
-"""The zoo in the browser: the models are those of the shipped weights, and a real Chromium computes what Python does."""
+"""The zoo in the browser: models of the shipped weights, and a real Chromium that computes what Python does."""
 
 import hashlib
 import json
@@ -6,10 +6,10 @@ import shutil
 import time
 from pathlib import Path
 
+import chromium
 import numpy as np
 import pytest
 
-from tests import chromium
 from tfflows import zoo
 from tfflows.data.digits import load_digits
 from tfflows.evaluation import scores

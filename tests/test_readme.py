@@ -12,12 +12,18 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "examples/README.md", ROOT / "benchmarks/README.md"]
+WRITTEN = ("_build", "_vendor", "gallery", "project", "zoo")  # folders of docs/ that the site's build writes, and npm's
+SITE = [path for path in (ROOT / "docs").rglob("*.md") if path.relative_to(ROOT / "docs").parts[0] not in WRITTEN]
+PAGES = [*ROOT.glob("*.md"), *SITE, ROOT / "examples/README.md", ROOT / "benchmarks/README.md"]
 BLOCKS = {
     f"{path.relative_to(ROOT)}, {number}": code
     for path in PAGES
     for number, code in enumerate(re.findall(r"```python\n(.*?)```", path.read_text("utf-8"), re.DOTALL), 1)
 }
+# A tutorial is one program: its cells in turn, without the lines of options at their head.
+CELL = re.compile(r"^```\{code-cell\}\n(?::.*\n)*(.*?)^```$", re.DOTALL | re.MULTILINE)
+NOTEBOOKS = {f"{path.relative_to(ROOT)}": "\n".join(CELL.findall(path.read_text("utf-8"))) for path in SITE}
+BLOCKS |= {page: code for page, code in NOTEBOOKS.items() if code}
 MODULES_WITH_EXAMPLES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in sorted((ROOT / "tfflows").rglob("*.py"))
@@ -44,6 +50,10 @@ def test_cards_and_tables_of_the_models_are_up_to_date():
 def reader(tmp_path, monkeypatch):
     """A folder to work in, with the images that the pages speak of; MNIST is of tfds's own random images."""
     monkeypatch.chdir(tmp_path)
+    if importlib.util.find_spec("matplotlib"):
+        pyplot = importlib.import_module("matplotlib.pyplot")
+        pyplot.switch_backend("agg")
+        monkeypatch.setattr(pyplot, "show", lambda: pyplot.close("all"))
     flowers = tmp_path / "path" / "to" / "flowers"
     flowers.mkdir(parents=True)
     for index, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)):
