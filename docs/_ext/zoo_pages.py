@@ -81,7 +81,8 @@ def _shown(column, row):
     if column == "entry":
         name = html.escape(value)
         label = f'<a href="{name}.html"><code>{name}</code></a>' if row["bits_per_dim"] else f"<code>{name}</code>"
-        return f'{label}<span class="zoo-what">{html.escape(row["description"])}</span>'
+        text = html.escape(row["description"])
+        return f'{label}<span class="zoo-what" title="{text}">{text}</span>'
     if column == "dataset":
         return html.escape(DATASETS.get(value, value))
     if column == "weights" and value:
