@@ -117,7 +117,6 @@ def test_a_drawing_becomes_a_digit_with_three_scores(page):
         assert time.monotonic() < deadline, "no scores after two minutes"
         time.sleep(0.2)
     image = np.reshape(judged["image"], (8, 8))
-    assert image.max() == 16  # a vertical stroke: full in the middle, from top to bottom, empty at the sides
-    assert np.all(image[:, 3] + image[:, 4] > 8)
-    assert image[:, [0, 7]].max() == 0
+    assert np.all(image[:, 3] + image[:, 4] > 8)  # a vertical stroke: it fills the height, and its sides are empty
+    assert image[:, [0, 1, 6, 7]].max() == 0
     assert 1 < judged["likelihood"] < 6
