@@ -12,6 +12,7 @@ PAGES = {
     "CONTRIBUTING.md": "project/contributing.md",
     "benchmarks/README.md": "project/benchmarks.md",
 }
+PLACEHOLDER = "<pages that no list names>"  # in the index
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -68,8 +69,17 @@ def _write_pages(app):
         write(DOCS / page, with_site_links((ROOT / source).read_text("utf-8"), ROOT / source, DOCS / page))
 
 
+def _unlisted(index):
+    """The pages beside the index, and in tutorials/ and concepts/, that its text does not name, one in a line."""
+    found = [path for pattern in ("*.md", "tutorials/*.md", "concepts/*.md") for path in sorted(DOCS.glob(pattern))]
+    names = [path.relative_to(DOCS).with_suffix("").as_posix() for path in found]
+    return "".join(f"{name}\n" for name in names if name != "index" and f"\n{name}\n" not in index)
+
+
 def _replace_links(app, docname, source):
     page = Path(app.env.doc2path(docname))
+    if docname == "index":
+        source[0] = source[0].replace(f"{PLACEHOLDER}\n", _unlisted(source[0]))
     if page.suffix == ".md" and docname.split("/")[0] not in ("project", "zoo"):
         source[0] = with_site_links(source[0], page, page)
 
