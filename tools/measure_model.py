@@ -67,8 +67,12 @@ def anomaly_scores(flow, recipe, test):
 
 
 def logit_space_nats(flow, test):
-    """Mean log-density of the logits of the dequantized test images, without the logit's own log-det."""
-    logit = next(layer for layer in flow.transform.layers if isinstance(layer, layers.Logit))
+    """Mean log-density of the logits of the dequantized test images, without the logit's own log-det.
+
+    The logit is the model's, or else, since a density can be stated of any function of the image, that of the paper.
+    """
+    of_paper = layers.Logit(flow.num_values, alpha=1e-6)
+    logit = next((layer for layer in flow.transform.layers if isinstance(layer, layers.Logit)), of_paper)
     image = test["image"]
     bits = flow.bits_per_dim(test if flow.num_classes else image)
     log_dets = []

@@ -31,7 +31,7 @@ PARAMETERS = {
     "maf_digits": 1_382_592,
     "maf_digits_conditional": 1_390_272,
     "maf_fashion_mnist": 7_352_640,
-    "maf_mnist": 7_352_640,
+    "maf_mnist": 7_553_344,
     "maf_mnist_conditional": 7_378_240,
     "maf_mnist_conditional_mog": 43_333_920,
     "maf_mnist_mog": 8_167_984,
