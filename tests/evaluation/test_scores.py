@@ -14,7 +14,7 @@ from tfflows.evaluation import scores
 
 @pytest.fixture(scope="module")
 def flow():
-    return zoo.load("realnvp_digits", 1)
+    return zoo.load("realnvp_digits")
 
 
 @pytest.fixture(scope="module")

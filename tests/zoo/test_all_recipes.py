@@ -42,7 +42,7 @@ PARAMETERS = {
     "nice_svhn": 72_617_216,
     "realnvp_celeba": 56_708_863,
     "realnvp_cifar10": 11_429_401,
-    "realnvp_digits": 752_947,
+    "realnvp_digits": 752_964,
     "realnvp_fashion_mnist": 462_081,
     "realnvp_imagenet32": 27_015_895,
     "realnvp_imagenet64": 56_708_863,

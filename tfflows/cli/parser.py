@@ -165,7 +165,7 @@ def make_parser() -> argparse.ArgumentParser:
     help_of_url = "where it will be published; again for each mirror; default FILE"
     sub.add_argument("--url", action="append", default=[], metavar="URL", help=help_of_url)
 
-    sub = add(commands.remove, "delete weights that you have trained", "tfflows remove realnvp_digits/1")
+    sub = add(commands.remove, "delete weights that you have trained", "tfflows remove realnvp_digits/2")
     sub.add_argument(
         "name", metavar="NAME[/VERSION]", help="of the weights; default all versions, logs and checkpoints"
     )
