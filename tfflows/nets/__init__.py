@@ -10,15 +10,18 @@ from tfflows.nets.glow import GlowConvNet, ZeroConv2D
 from tfflows.nets.made import MADE
 from tfflows.nets.mlp import MLP
 from tfflows.nets.periodic import Periodic, PeriodicMADE
+from tfflows.nets.pixelcnn import GatedBlock, PixelCNN
 
 __all__ = [
     "MADE",
     "MLP",
     "Conditioner",
     "ConvResNet",
+    "GatedBlock",
     "GlowConvNet",
     "Periodic",
     "PeriodicMADE",
+    "PixelCNN",
     "WeightNormConv2D",
     "ZeroConv2D",
 ]

@@ -4,6 +4,7 @@ from tfflows.errors import InputError
 from tfflows.transformers.affine import Additive, Affine
 from tfflows.transformers.base import Transformer
 from tfflows.transformers.circular import CircularSpline
+from tfflows.transformers.discretized import DiscretizedLogistics
 from tfflows.transformers.interval import IntervalSpline
 from tfflows.transformers.mixture import MixtureOfGaussians
 from tfflows.transformers.spline import Spline
@@ -12,6 +13,7 @@ __all__ = [
     "Additive",
     "Affine",
     "CircularSpline",
+    "DiscretizedLogistics",
     "IntervalSpline",
     "MixtureOfGaussians",
     "Spline",
