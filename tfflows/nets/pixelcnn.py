@@ -56,23 +56,21 @@ class GatedBlock(keras.layers.Layer):
             self.condition_kernel = self.add_weight((self.condition_size, 4 * c), name="condition_kernel")
         self.drop = keras.layers.Dropout(self.dropout, dtype=self.variable_dtype)
 
-    def vertical(self, window: Tensor, condition: Tensor | None = None, training: bool = False) -> Tensor:
-        """Returns v' of all rows of `window` [B, rows, W, C] but the first `reach - 1`, which lie above."""
-        skip = window[:, self.reach - 1 :]
+    def vertical(self, v: Tensor, window: Tensor, condition: Tensor | None = None, training: bool = False) -> Tensor:
+        """Returns v' of v [B, rows, W, C]; `window` is v with the `reach - 1` rows above it."""
         window = pad(window, columns=(self.kernel_size // 2,) * 2)
-        v = convolve(window, self.vertical_kernel, self.compute_dtype) + self.vertical_bias
-        v = self._gate(self._conditioned(v, condition, slice(None, 2 * self.width)), training)
-        return skip + v
+        gate = convolve(window, self.vertical_kernel, self.compute_dtype) + self.vertical_bias
+        return v + self._gate(self._conditioned(gate, condition, slice(None, 2 * self.width)), training)
 
     def link(self, v: Tensor, condition: Tensor | None = None) -> Tensor:
         """Returns what the horizontal stack reads of v' [B, rows, W, C]: [B, rows, W, 2 C]."""
         link = convolve(v, self.link_kernel, self.compute_dtype) + self.link_bias
         return self._conditioned(link, condition, slice(2 * self.width, None))
 
-    def horizontal(self, window: Tensor, link: Tensor, training: bool = False) -> Tensor:
-        """Returns h' of all columns of `window` [B, rows, columns, C] but the first `reach - 1`, with their `link`."""
-        h = self._gate(convolve(window, self.horizontal_kernel, self.compute_dtype) + link, training)
-        return window[:, :, self.reach - 1 :] + convolve(h, self.out_kernel, self.compute_dtype)
+    def horizontal(self, h: Tensor, window: Tensor, link: Tensor, training: bool = False) -> Tensor:
+        """Returns h' of h [B, rows, columns, C]; `window` is h with the `reach - 1` columns on the left of it."""
+        gate = convolve(window, self.horizontal_kernel, self.compute_dtype) + link
+        return h + convolve(self._gate(gate, training), self.out_kernel, self.compute_dtype)
 
     def _gate(self, h: Tensor, training: bool) -> Tensor:
         a, b = ops.split(h, 2, axis=-1)
@@ -172,8 +170,8 @@ class PixelCNN(Conditioner):
         h = self._horizontal(pad(image[:, :, :-1], columns=(above, 0)), self.horizontal_positions)
         for block in self.blocks:
             before = block.reach - 1
-            v = block.vertical(pad(v, rows=(before, 0)), condition, training)
-            h = block.horizontal(pad(h, columns=(before, 0)), block.link(v, condition), training)
+            v = block.vertical(v, pad(v, rows=(before, 0)), condition, training)
+            h = block.horizontal(h, pad(h, columns=(before, 0)), block.link(v, condition), training)
         outputs = ops.reshape(self._last(h), (-1, self.size, self.outputs // self.size))
         return ops.transpose(outputs, (0, 2, 1))
 
@@ -194,7 +192,7 @@ class PixelCNN(Conditioner):
             links = []
             for b, block in enumerate(self.blocks):
                 window = ops.concatenate([rows[b], v], axis=1)
-                rows[b], v = window[:, 1:], block.vertical(window, condition)
+                rows[b], v = window[:, 1:], block.vertical(v, window, condition)
                 links.append(ops.transpose(block.link(v, condition), (2, 0, 1, 3))[:, :, None])  # [W, B, 1, 1, 2 C]
             positions = ops.take(self.horizontal_positions, i, axis=0)
             z_row = ops.take(z, i, axis=0)
@@ -204,7 +202,7 @@ class PixelCNN(Conditioner):
                 h = self._horizontal(image, ops.take(positions, j, axis=0))  # [B, 1, 1, C]
                 for b, block in enumerate(self.blocks):
                     window = ops.concatenate([columns[b], h], axis=2)
-                    columns[b], h = window[:, :, 1:], block.horizontal(window, ops.take(links[b], j, axis=0))
+                    columns[b], h = window[:, :, 1:], block.horizontal(h, window, ops.take(links[b], j, axis=0))
                 outputs = ops.reshape(self._last(h), (-1, self.outputs // self.size))
                 x_j, log_det_j = element(ops.take(z_row, j, axis=0), outputs)
                 here = np.arange(self.columns)[:, None, None] == j
