@@ -13,6 +13,7 @@ The distance is that of Heusel et al. 2017, arXiv 1706.08500, with other feature
 """
 
 import argparse
+import dataclasses
 import json
 import tempfile
 from pathlib import Path
@@ -34,8 +35,7 @@ BATCH = 250  # of samples that are drawn at once
 
 def with_labels(recipe, split):
     """A split of a recipe's data with labels, without flips."""
-    table = {**recipe.data.to_dict(), "num_classes": 10, "flip": False}
-    return data.arrays(type(recipe.data).from_dict(table), split)
+    return data.arrays(dataclasses.replace(recipe.data, num_classes=10, flip=False), split)
 
 
 def frechet_distance(a, b):
