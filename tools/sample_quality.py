@@ -75,7 +75,8 @@ class Classifier:
         features, logits = self.network.predict(test["image"], batch_size=500, verbose=0)
         self.accuracy = float(np.mean(logits.argmax(axis=-1) == test["label"]))
         self.test, self.sure_of_test = features.astype("float64"), sure(logits)
-        self.training = self.compare(with_labels(recipe, "train")["image"][:10_000])
+        training = with_labels(recipe, "train")["image"][:10_000]
+        self.training = {"count": len(training), **self.compare(training)}
 
     def _train(self, train, epochs):
         model = keras.Model(self.network.inputs, self.network.outputs[1])
