@@ -3,7 +3,7 @@
     python benchmarks/pixelcnn_sampling.py [--recipe maf_conv_mnist] [--naive-pixels 784]
 
 The network and mixture of a recipe with random weights, batch 64, float32. The density pass and the cached sampler take
-turns, as plain graphs; the naive loop of passes runs once, over the first `--naive-pixels` pixels, and is scaled to all.
+turns, as plain graphs; the naive loop of passes runs once, over the first `--naive-pixels` pixels, scaled to all.
 Both samplers must agree on the pixels that the naive one has drawn.
 """
 

@@ -30,7 +30,7 @@ CARD = """# {name}
 
 {recipe.description}
 
-| test bits/dim | importance-weighted, {metrics.num_importance_samples} samples | published | weights | trained for |
+| test bits/dim | importance-weighted, {importance_samples} | published | weights | trained for |
 |---:|---:|---:|---:|---|
 | **{metrics.bits_per_dim:.3f}** | {metrics.importance_bits_per_dim:.3f} | {published} | {size} | {time} |
 
@@ -101,8 +101,8 @@ samples, which is tighter; *published*: where it comes from stands in the card.
 {table}
 AUROC: images of Fashion-MNIST among those of MNIST, or the other way round, by the plain likelihood and by
 input complexity (PNG). Below 0.5 the likelihood takes the strangers for the more likely: known, and why there are
-other scores. *Distance of samples*, *sure*: samples at temperature 1 as a small classifier of the data set sees them, see
-the cards; to be compared within a data set only.
+other scores. *Distance*, *sure*: samples at temperature 1 as a small classifier of the data set sees them, see the
+cards; to be compared within a data set only.
 """
 
 
@@ -137,6 +137,7 @@ def card(name):
         recipe=recipe,
         metrics=SimpleNamespace(**metrics),
         published=_published(recipe),
+        importance_samples=f"{metrics['num_importance_samples']} samples".replace("1 samples", "1 sample"),
         size=f"{metrics['num_parameters']:,}",
         time=_time(metrics),
         figures="".join(figures),
@@ -208,8 +209,7 @@ def _time(metrics):
 def zoo_page():
     """The text of zoo/README.md."""
     rows = [
-        "| entry | bits/dim | IW | published | weights | trained for | on | AUROC likelihood | complexity | distance "
-        "of samples | sure |",
+        "| entry | bits/dim | IW | published | weights | trained for | on | AUROC | complexity | distance | sure |",
         "|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|",
     ]
     for name in names():
