@@ -65,6 +65,7 @@ def test_a_mixture_has_the_masses_of_discretised_logistics():
     assert np.all(np.asarray(outside) == -np.inf)
 
 
+@pytest.mark.backend_free
 def test_extreme_parameters_give_finite_densities_gradients_and_samples():
     outputs = 200 * np.random.default_rng(0).normal(size=(64, 15)).astype("float32")
     transformer = transformers.DiscretizedLogistics(256, 5)
@@ -82,6 +83,7 @@ def test_extreme_parameters_give_finite_densities_gradients_and_samples():
     assert np.all((samples >= 0) & (samples < 256))
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("shape", [(3, 4, 1), (2, 2, 3)], ids=["grey", "colour"])
 def test_outputs_see_exactly_the_integers_before(shape):
     """With two columns on either side of a pixel and all rows above within reach."""

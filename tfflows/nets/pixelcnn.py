@@ -116,6 +116,7 @@ class PixelCNN(Conditioner):
     """
 
     FIRST = 7  # the size of the first kernel
+    READ = 4  # the channels that `_read` makes of a value
 
     def __init__(
         self,
@@ -148,8 +149,8 @@ class PixelCNN(Conditioner):
                 "put Flatten before it."
             )
         c, above = self.width, self.FIRST // 2
-        self.first_vertical = self.add_weight((above, self.FIRST, 2, c), name="first_vertical")
-        self.first_horizontal = self.add_weight((1, above, 2, c), name="first_horizontal")
+        self.first_vertical = self.add_weight((above, self.FIRST, self.READ, c), name="first_vertical")
+        self.first_horizontal = self.add_weight((1, above, self.READ, c), name="first_horizontal")
         positions = (self.rows, self.columns, c)
         self.vertical_positions = self.add_weight(positions, "zeros", name="vertical_positions")
         self.horizontal_positions = self.add_weight(positions, "zeros", name="horizontal_positions")
@@ -210,16 +211,16 @@ class PixelCNN(Conditioner):
                 image = ops.concatenate([image[:, :, 1:], self._read(x_j)[:, None]], axis=2)
                 return (x, log_det, image, *columns)
 
-            left = ops.zeros((batch, 1, above, 2), z.dtype)
+            left = ops.zeros((batch, 1, above, self.READ), z.dtype)
             columns = [ops.zeros((batch, 1, block.reach - 1, self.width), z.dtype) for block in self.blocks]
             empty = (ops.zeros_like(z_row), ops.zeros_like(z_row), left, *columns)
             x_row, log_det_row, *_ = ops.fori_loop(0, self.columns, solve_pixel, empty)
             here = np.arange(self.rows)[:, None, None, None] == i
             x, log_det = ops.where(here, x_row, x), ops.where(here, log_det_row, log_det)
-            row = ops.transpose(self._read(x_row[..., 0]), (1, 0, 2))[:, None]  # [B, 1, W, 2]
+            row = ops.transpose(self._read(x_row[..., 0]), (1, 0, 2))[:, None]  # [B, 1, W, READ]
             return (x, log_det, ops.concatenate([image[:, 1:], row], axis=1), *rows)
 
-        image = ops.zeros((batch, above, self.columns, 2), z.dtype)
+        image = ops.zeros((batch, above, self.columns, self.READ), z.dtype)
         rows = [ops.zeros((batch, block.reach - 1, self.columns, self.width), z.dtype) for block in self.blocks]
         x, log_det, *_ = ops.fori_loop(0, self.rows, solve_row, (ops.zeros_like(z), ops.zeros_like(z), image, *rows))
         return tuple(ops.transpose(ops.reshape(v, (self.size, batch))) for v in (x, log_det))
@@ -229,18 +230,22 @@ class PixelCNN(Conditioner):
             raise InputError("This flow is conditional and got no condition: pass `condition`, [B, N].")
 
     def _read(self, x: Tensor) -> Tensor:
-        """Returns the integers of x [...] scaled to [-1, 1] and ones, by which padding differs: [..., 2]."""
+        """Returns what the network reads of x [...]: [..., READ].
+
+        These are the integer scaled to [-1, 1], the constant 1, from which padding differs, and whether the integer is
+        0 or the highest, which in many images is more than a shade: background, or ink.
+        """
         k = ops.clip(ops.floor(ops.stop_gradient(x)), 0, self.num_values - 1)
-        k = k * (2.0 / (self.num_values - 1)) - 1.0
-        return ops.stack([k, ops.ones_like(k)], axis=-1)
+        ends = [ops.cast(k == end, k.dtype) for end in (0, self.num_values - 1)]
+        return ops.stack([k * (2.0 / (self.num_values - 1)) - 1.0, ops.ones_like(k), *ends], axis=-1)
 
     def _vertical(self, window: Tensor, positions: Tensor) -> Tensor:
-        """Returns v of the rows after each `FIRST // 2` rows of `window` [B, rows, W, 2]: [B, rows, W, C]."""
+        """Returns v of the rows after each `FIRST // 2` rows of `window` [B, rows, W, READ]: [B, rows, W, C]."""
         window = pad(window, columns=(self.FIRST // 2,) * 2)
         return convolve(window, self.first_vertical, self.compute_dtype) + positions
 
     def _horizontal(self, window: Tensor, positions: Tensor) -> Tensor:
-        """Returns h of the columns after each `FIRST // 2` columns of `window` [B, rows, W, 2]: [B, rows, W, C]."""
+        """Returns h of the columns after each `FIRST // 2` columns of `window` [B, rows, W, READ]: [B, rows, W, C]."""
         return convolve(window, self.first_horizontal, self.compute_dtype) + positions
 
     def _last(self, h: Tensor) -> Tensor:
