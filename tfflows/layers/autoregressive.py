@@ -18,10 +18,10 @@ class Autoregressive(FlowLayer):
         z_i = f^-1(x_i; theta_i(x_1 .. x_(i-1))),   log|det dz/dx| = sum_i log|d f^-1 / dx_i|
 
     x, z [B, n]. With f affine this is MAF's layer (equations 3-5); `Invert` of it is IAF's. The density direction is
-    one pass of the network; sampling costs about as much arithmetic, in sequence: see `MADE.solve`.
+    one pass of the network; sampling costs about as much arithmetic, in sequence: see the network's `solve`.
 
     Args:
-        conditioner: a `MADE`.
+        conditioner: a `MADE` or a `PixelCNN`.
         transformer: "affine" (here with the log-scale clamped), "additive", "spline" or a `Transformer`.
         **kwargs: Keras's arguments of a layer.
 
