@@ -29,6 +29,8 @@ COLUMNS = {
     "auroc_typicality": "AUROC of typicality",
     "auroc_complexity_png": "AUROC of input complexity with PNG",
     "auroc_complexity_zlib": "AUROC of input complexity with zlib",
+    "frechet": "Fréchet distance of samples at T = 1, by tools/sample_quality.py",
+    "sure": "the share of these samples that its classifier is sure of",
     "description": "what it is",
 }
 SCORES = {
@@ -61,6 +63,8 @@ def row(recipe, metrics=None, measured=None):
     anomaly = (measured or {}).get("anomaly", {})
     values["anomalies"] = anomaly.get("other", "")
     values |= {SCORES[score]: f"{value:.3f}" for score, value in anomaly.get("auroc", {}).items()}
+    if quality := (measured or {}).get("sample_quality"):
+        values |= {column: f"{quality['samples']['T = 1'][column]:.3f}" for column in ("frechet", "sure")}
     return {column: values.get(column, "") for column in COLUMNS}
 
 
