@@ -1,10 +1,11 @@
 """Measures what the card of a shipped model tells besides its test bits/dim, and draws its pictures.
 
-python tools/measure_model.py NAME [NAME ...]
+python tools/measure_model.py [--bits-maps] NAME [NAME ...]
 
 For the newest version in saved_models/<name>/ it writes measured.json (numerical robustness; for models of MNIST and
 Fashion-MNIST the anomaly scores against the other of the two; for MAF the test log-likelihood in logit space, in
-which its paper counts) and pictures/. tools/model_cards.py then writes the card.
+which its paper counts) and pictures/; with --bits-maps only the picture of the bits of single pixels.
+tools/model_cards.py then writes the card.
 """
 
 import json
@@ -18,6 +19,7 @@ from keras import ops
 
 from tfflows import data, layers, zoo
 from tfflows._backend import noise
+from tfflows.errors import UnsupportedError
 from tfflows.evaluation import robustness, scores
 from tfflows.evaluation.images import sample_images, save_png
 from tfflows.zoo import store
@@ -49,6 +51,7 @@ def measure(name):
     save_png(pictures / "samples.png", sample_images(flow), flow.num_values)
     save_png(pictures / "samples_cooler.png", sample_images(flow, temperature=0.7), flow.num_values)
     save_png(pictures / "interpolation.png", *interpolation(flow, test))
+    bits_maps(flow, test, pictures / "bits_maps.png")
     (parent / "measured.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
@@ -94,6 +97,33 @@ def interpolation(flow, test):
     return path.reshape(-1, *flow.event_shape), flow.num_values, 9
 
 
+def bits_maps(flow, test, path, num=10):
+    """Test images, and below each the bits of its pixels; nothing for flows that have none of single pixels."""
+    images, labels = test["image"][:num], None if flow.num_classes is None else test["label"][:num]
+    try:
+        maps = flow.bits_map(images, labels, num_samples=16)
+    except UnsupportedError:
+        return
+    low, high = np.quantile(maps, [0.002, 0.998])
+    figure, panels = plt.subplots(2, num, figsize=(1.1 * num + 0.6, 2.35), layout="compressed")
+    for above, below, image, bits in zip(*panels, images, maps, strict=True):
+        above.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=flow.num_values - 1)
+        drawn = below.imshow(bits, cmap="magma", vmin=low, vmax=high)
+    for panel in panels.flat:
+        panel.set(xticks=[], yticks=[])
+    colorbar = figure.colorbar(drawn, ax=panels[1], label="bits", fraction=0.02, pad=0.01)
+    colorbar.outline.set_visible(False)
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+    plt.close(figure)
+
+
+def only_bits_maps(name):
+    """Draws the picture of the bits of single pixels of the newest version of a model."""
+    flow = zoo.load(name, store.versions(SAVED_MODELS / name)[-1])
+    test = data.arrays(zoo.recipe(name).data, "test", limit=10)
+    bits_maps(flow, test, SAVED_MODELS / name / "pictures" / "bits_maps.png")
+
+
 def learning_curve(metrics, path):
     history = metrics["history"]
     epochs = [row["epoch"] for row in history]
@@ -112,6 +142,10 @@ def learning_curve(metrics, path):
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
+    if sys.argv[1] == "--bits-maps":
+        for model in sys.argv[2:]:
+            only_bits_maps(model)
+        sys.exit()
     for model in sys.argv[1:]:
         measure(model)
         print(SAVED_MODELS / model / "measured.json")

@@ -41,7 +41,7 @@ Samples at temperature 1 and 0.7; below, test images at both ends and the straig
 
 ![Interpolation](../saved_models/{name}/pictures/interpolation.png)
 
-## Figures
+{bits_maps}## Figures
 
 - Protocol: {metrics.protocol}; {metrics.num_images:,} images, split `{metrics.split}` of {metrics.data}.
 {figures}- `tfflows evaluate {name}` measures them again, with the same seeds.
@@ -71,6 +71,11 @@ Photographs: patches of those that come with scikit-learn, in the grey values of
 ## Terms
 
 {terms} The weights are under the licence of tfflows, Apache 2.0.
+"""
+BITS_MAPS = """Test images and the bits of their pixels (`flow.bits_map`): bright is where the model is surprised.
+
+![Bits of each pixel](../saved_models/{name}/pictures/bits_maps.png)
+
 """
 QUALITY = """## How good the samples look to a classifier
 
@@ -129,6 +134,7 @@ def card(name):
         figures.append(f"- p(x), the mixture of the classes: {metrics['mixture_bits_per_dim']:.3f} bits/dim.\n")
     if "logit_space_nats" in measured:
         figures.append(f"- In the paper's unit, nats of the logits: {measured['logit_space_nats']:.1f}.\n")
+    bits_maps = ROOT / "saved_models" / name / "pictures" / "bits_maps.png"
     storage = " Kernels are stored as float16; the figures are those of what is stored." if "storage" in metrics else ""
     if "statistics" in metrics:
         storage += f" The statistics of batch normalisation were {metrics['statistics']}."
@@ -149,6 +155,7 @@ def card(name):
         averaged=f"weights averaged with decay {recipe.train.ema}" if recipe.train.ema else "no averaging",
         storage=storage,
         quality=_quality(measured),
+        bits_maps=BITS_MAPS.format(name=name) if bits_maps.is_file() else "",
         anomaly=_anomaly(recipe, metrics, measured),
         outside=_outside(measured),
         notes=_notes(name),

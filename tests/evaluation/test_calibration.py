@@ -38,6 +38,7 @@ def test_a_p_value_is_the_share_of_held_out_images_that_are_at_least_as_strange(
         np.testing.assert_array_equal(of_new > calibrated.threshold(rate), by_hand <= rate)
 
 
+@pytest.mark.backend_free
 def test_the_share_of_false_alarms_is_the_rate_whatever_the_score(flow):
     """1,000 held-out sets of 99 images, one new image each: 50 false alarms at 5 %, within binomial error."""
     pool, new = images(99_000, 2), images(1000, 3)
@@ -53,6 +54,7 @@ def test_the_share_of_false_alarms_is_the_rate_whatever_the_score(flow):
     assert (low, high) == pytest.approx((73, 129), abs=3)  # twice the binomial variance
 
 
+@pytest.mark.backend_free
 def test_a_calibration_survives_its_file_and_a_damaged_file_is_refused(flow, tmp_path):
     new = images(20, 5)
     for score in scores.SCORES:
@@ -67,6 +69,7 @@ def test_a_calibration_survives_its_file_and_a_damaged_file_is_refused(flow, tmp
             calibration.Calibration.load(flow, tmp_path / "c.json")
 
 
+@pytest.mark.backend_free
 def test_a_rate_that_the_held_out_images_cannot_tell_is_refused(flow):
     calibrated = scores.calibrate(flow, images(98, 6))
     with pytest.raises(InputError, match="calibrate with at least 99 images"):
@@ -104,6 +107,7 @@ def test_what_is_trained_is_calibrated_on_its_validation_images(trained):
     np.testing.assert_allclose(np.sort(calibrated.scores(validation)), calibrated.held_out, atol=1e-4)
 
 
+@pytest.mark.backend_free
 def test_the_command_flags_what_is_no_digit_and_shows_it_first(tmp_path, capsys):
     folder, output = tmp_path / "images", tmp_path / "out"
     (folder / "noise").mkdir(parents=True)
