@@ -55,9 +55,9 @@ def torus():
 
 def cylinders():
     """The paper's recursive flow, with a rotation between every two."""
-    for index in range(3):
+    for index in range(4):
         yield layers.Rotation(index)
-        yield layers.Cylinder(nets.MLP((64, 64), activation="tanh"), num_bins=24)
+        yield layers.Cylinder(nets.MLP((64,), activation="tanh"), num_bins=8)
 
 
 # {name: (log-density up to a constant, layers, base, half the lengths of the coordinates' intervals)}
@@ -101,7 +101,7 @@ def fit(name, steps, seed):
         return (rng.uniform(-1, 1, (n, 2)) * half_lengths).astype("float32")
 
     model = Fit(flow, log_target)
-    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(5e-3, steps), clipnorm=1.0))
+    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, steps), clipnorm=1.0))
     model.fit(draw(BATCH * steps), batch_size=BATCH, verbose=0)
 
     x, area = grid(half_lengths)
@@ -149,11 +149,8 @@ def main(arguments=None):
     figures, densities = {}, {}
     for name in options.targets:
         figures[name], *densities[name] = fit(name, options.steps, options.seed)
-        print(
-            f"{name}: KL {figures[name]['kl']:.4f} nats, effective sample size {figures[name]['ess']:.1%}, integral of "
-            f"the density {figures[name]['integral']:.5f}",
-            flush=True,
-        )
+        kl, ess, integral = (figures[name][key] for key in ("kl", "ess", "integral"))
+        print(f"{name}: KL {kl:.4f} nats, effective sample size {ess:.1%}, integral {integral:.5f}", flush=True)
     picture(densities, options.output)
     return figures
 
