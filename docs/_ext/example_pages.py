@@ -24,13 +24,13 @@ def sections():
     for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
         title, _, body = part.partition("\n")
         for name in re.findall(r"python examples/(\w+)\.py", body):
-            found[name] = (title.strip(), body.strip())
+            found[name] = (title.strip(), body.strip("\n"))
     return found
 
 
 def restructured(markdown):
     """Paragraphs, tables, listings and pictures in Markdown as reStructuredText."""
-    return "\n\n".join(_block(block) for block in re.split(r"\n\s*\n", markdown.strip()))
+    return "\n\n".join(_block(block) for block in re.split(r"\n\s*\n", markdown.strip("\n")))
 
 
 def _block(block):
@@ -78,7 +78,7 @@ def page(path, section):
     text = restructured(markdown).replace("\\", "\\\\")
     head = f'"""\n{title}\n{"=" * len(title)}\n\n{text}\n"""\n'
     body = code[DOCSTRING.match(code).end() :].lstrip()
-    return f"{head}\n# %%\n# The whole script:\n{thumbnail}\n{body}"
+    return f"{head}\n# %%\n# The whole script:\n\n{thumbnail}\n{body}"
 
 
 def _write_pages(app):
