@@ -105,10 +105,11 @@ def write(name):
 def main(names):
     """Writes the models of `names` and the index of all."""
     path = FOLDER / "index.json"
-    known = {entry["name"]: entry for entry in json.loads(path.read_text())} if path.is_file() else {}
     for name in names or ENTRIES:
-        known[name] = write(name)
-        print(f"{name}: {sum(known[name]['sizes'].values()) / 1e6:.2f} MB")
+        written = write(name)
+        known = {entry["name"]: entry for entry in json.loads(path.read_text())} if path.is_file() else {}
+        known[name] = written
+        print(f"{name}: {sum(written['sizes'].values()) / 1e6:.2f} MB", flush=True)
         index = [known[each] for each in ENTRIES if each in known]
         path.write_text(json.dumps(index, indent=1) + "\n")
 
