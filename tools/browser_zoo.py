@@ -69,7 +69,7 @@ def write(name):
     target.mkdir(parents=True, exist_ok=True)
     weights, files = Weights(), {}
     with tempfile.TemporaryDirectory() as temporary:
-        export_onnx(flow, temporary, FUNCTIONS)
+        export_onnx(flow, temporary, names=FUNCTIONS)
         for function in FUNCTIONS:
             files[f"{function}.onnx"] = weights.take(
                 onnx.load(Path(temporary) / f"{function}.onnx")
