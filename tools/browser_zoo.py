@@ -23,7 +23,7 @@ from tfflows.evaluation import scores
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "_browser" / "models"
-ENTRIES = ("realnvp_digits", "glow_digits", "glow_digits_spline", "nice_digits", "glow_mnist_spline")
+ENTRIES = ("glow_mnist_spline", "glow_digits_spline", "realnvp_digits", "glow_digits", "nice_digits")
 FUNCTIONS = ("decode", "encode", "log_prob")
 LARGE = 256  # bytes from which on a constant goes to the shared file of weights
 NUM_IMAGES = 500  # test images at most, whose scores the page compares with

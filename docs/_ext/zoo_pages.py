@@ -129,7 +129,9 @@ def card(name):
     source, page = ROOT / "zoo" / f"{name}.md", DOCS / "zoo" / f"{name}.md"
     text = with_site_links(source.read_text("utf-8"), source, page)
     text = re.sub(r"((?:^!\[.*\n)+)", lambda match: _figures(IMAGE.findall(match[1])), text, flags=re.MULTILINE)
-    browser = "[Try it in the browser](/browser.md), or load" if name in entries() else "Load"
+    browser = (
+        f'<a href="../browser.html?model={name}">Try it in the browser</a>, or load' if name in entries() else "Load"
+    )
     use = f'{browser} it in Python:\n\n```python\nflow = tfflows.zoo.load("{name}")\n```\n\n'
     return text.replace("## Figures", use + "## Figures", 1)
 

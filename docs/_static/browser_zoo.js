@@ -202,7 +202,8 @@ const nextFrame = () => new Promise((resolve) => setTimeout(resolve));
 class Page {
   constructor(root, entries) {
     this.entries = entries;
-    this.entry = entries[0];
+    const wanted = new URLSearchParams(location.search).get("model");
+    this.entry = entries.find((entry) => entry.name === wanted) ?? entries[0];
     this.seed = 1;
     this.chosen = [];
     this.root = root;
@@ -219,6 +220,7 @@ class Page {
     this.select = element("select", { id: "bz-entry", "aria-label": "Model" });
     for (const { name, bits_per_dim } of this.entries)
       this.select.append(element("option", { value: name }, `${name} · ${bits_per_dim} bits/dim`));
+    this.select.value = this.entry.name;
     this.select.addEventListener("change", () => this.choose(this.select.value));
     this.status = element("span", { class: "bz-status", role: "status" });
     this.about = element("p", { class: "bz-about" });
@@ -337,10 +339,9 @@ class Page {
         await nextFrame();
       }
       const seconds = ((performance.now() - started) / 1000).toFixed(2);
-      this.say(`${this.tiles.length} samples in ${seconds} s · ${megabytes(received)} loaded`);
-      api.drawn = turn;
       this.chosen = [0, COLUMNS - 1];
       await this.step();
+      if (turn === this.turn) this.say(`${this.tiles.length} samples in ${seconds} s · ${megabytes(received)} loaded`);
     } catch (error) {
       this.fail(error);
     }
