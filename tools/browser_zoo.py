@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from tfflows.export.onnx import export_onnx
 
 from tfflows import data, zoo
 from tfflows.evaluation import scores
+from tfflows.export.onnx import export_onnx
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "_browser" / "models"
