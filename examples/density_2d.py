@@ -18,7 +18,7 @@ from tfflows import Flow, layers, nets
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-from tfflows import transformers
+from tfflows import plots, transformers
 
 EXTENT = 5.0  # the plane that is integrated over: [-5, 5]^2
 
@@ -97,13 +97,13 @@ def train(family, epochs, seed=0):
     return flow
 
 
-def grid_density(flow, points=600):
-    """The density at the middle of points x points cells of the plane, and its integral over it."""
+def integrate(flow, points=600):
+    """The integral of the density over the plane, by the middles of points x points cells."""
     width = 2 * EXTENT / points
     axis = -EXTENT + width * (np.arange(points) + 0.5)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2).astype("float32")
-    density = np.exp(flow.predict(grid, batch_size=8000, verbose=0)).reshape(points, points)
-    return density, float(density.sum(dtype="float64") * width**2)
+    density = np.exp(flow.predict(grid, batch_size=8000, verbose=0))
+    return float(density.sum(dtype="float64") * width**2)
 
 
 def log_likelihood(flow, seed):
@@ -111,7 +111,7 @@ def log_likelihood(flow, seed):
     return float(flow.predict(two_moons(10_000, seed), batch_size=1000, verbose=0).mean())
 
 
-def picture(flows, densities, path):
+def picture(flows, path):
     """A column for the data and one for each flow: density above, samples below."""
     columns = 1 + len(flows)
     figure, panels = plt.subplots(2, columns, figsize=(2.1 * columns, 4.5), layout="constrained")
@@ -120,7 +120,7 @@ def picture(flows, densities, path):
     panels[0, 0].set_title("data")
     panels[1, 0].scatter(*data.T, s=0.5, color="black")
     for column, (family, flow) in enumerate(flows.items(), start=1):
-        panels[0, column].imshow(densities[family], origin="lower", extent=[-EXTENT, EXTENT] * 2, cmap="viridis")
+        plots.density_2d(flow, (-2.4, 2.4, -2.4, 2.4), axes=panels[0, column])
         panels[0, column].set_title(family)
         panels[1, column].scatter(*flow.sample(4000, seed=0).T, s=0.5, color="black")
     for panel in panels.flat:
@@ -136,16 +136,16 @@ def main(arguments=None):
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", default="density_2d.png")
     options = parser.parse_args(arguments)
-    flows, densities, figures = {}, {}, {}
+    flows, figures = {}, {}
     for family in options.families:
         flows[family] = flow = train(family, options.epochs, options.seed)
-        densities[family], integral = grid_density(flow)
+        integral = integrate(flow)
         figures[family] = {"log_likelihood": log_likelihood(flow, options.seed + 1), "integral": integral}
         print(
             f"{family}: test log-likelihood {figures[family]['log_likelihood']:.3f} nats, "
             f"integral of the density {integral:.5f}"
         )
-    picture(flows, densities, options.output)
+    picture(flows, options.output)
     return figures
 
 

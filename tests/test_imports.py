@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the bottom: a folder (or a module beside the folders) imports those before it, and itself.
 ORDER = (
     "tfflows.errors",
-    "tfflows._types",
+    "tfflows.zoo.hints",
+    "tfflows.plots",
     "tfflows._backend",
     "tfflows.transformers",
     "tfflows.nets",

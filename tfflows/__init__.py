@@ -16,11 +16,12 @@ _MODULES = (
     "layers",
     "models",
     "nets",
+    "plots",
     "training",
     "transformers",
     "zoo",
 )
-_NAMES = {"Flow": "flow", "check_flow_layer": "flow", "show": "evaluation.images", "TfflowsError": "errors"}
+_NAMES = {"Flow": "flow", "check_flow_layer": "flow", "show": "plots", "TfflowsError": "errors"}
 
 __all__ = ["__version__", *_MODULES, *_NAMES]
 

@@ -17,11 +17,12 @@ import matplotlib
 import numpy as np
 from keras import ops
 
-from tfflows import data, layers, zoo
+from tfflows import data, layers, plots, zoo
 from tfflows._backend import noise
 from tfflows.errors import UnsupportedError
 from tfflows.evaluation import robustness, scores
-from tfflows.evaluation.images import sample_images, save_png
+from tfflows.evaluation.images import save_png
+from tfflows.plots import sample_images
 from tfflows.zoo import store
 
 matplotlib.use("agg")
@@ -47,7 +48,8 @@ def measure(name):
         report["logit_space_nats"] = logit_space_nats(flow, test)
     pictures = parent / "pictures"
     pictures.mkdir(exist_ok=True)
-    learning_curve(json.loads((parent / str(version) / "metrics.json").read_text()), pictures / "learning_curve.png")
+    curve = plots.learning_curve(json.loads((parent / str(version) / "metrics.json").read_text())).figure
+    curve.savefig(pictures / "learning_curve.png", dpi=100, metadata={"Software": None})
     save_png(pictures / "samples.png", sample_images(flow), flow.num_values)
     save_png(pictures / "samples_cooler.png", sample_images(flow, temperature=0.7), flow.num_values)
     save_png(pictures / "interpolation.png", *interpolation(flow, test))
@@ -122,21 +124,6 @@ def only_bits_maps(name):
     flow = zoo.load(name, store.versions(SAVED_MODELS / name)[-1])
     test = data.arrays(zoo.recipe(name).data, "test", limit=10)
     bits_maps(flow, test, SAVED_MODELS / name / "pictures" / "bits_maps.png")
-
-
-def learning_curve(metrics, path):
-    history = metrics["history"]
-    epochs = [row["epoch"] for row in history]
-    figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
-    axes.plot(epochs, [row["bits_per_dim"] for row in history], label="training, mean of the epoch")
-    axes.plot(epochs, [row["val_bits_per_dim"] for row in history], label="validation")
-    axes.plot(metrics["best_epoch"], metrics["bits_per_dim"], "o", label="test, weights kept")
-    best = min(min(row["val_bits_per_dim"], row["bits_per_dim"]) for row in history)
-    first = sorted(row["val_bits_per_dim"] for row in history)[-max(1, len(history) // 5)]
-    axes.set(xlabel="epoch", ylabel="bits/dim", ylim=(best - 0.1, max(first, best + 0.2)))
-    axes.legend()
-    figure.savefig(path, dpi=100, metadata={"Software": None})
-    plt.close(figure)
 
 
 if __name__ == "__main__":

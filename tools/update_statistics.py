@@ -18,9 +18,10 @@ from ship import SAVED_MODELS, halve
 from tfflows import data, zoo
 from tfflows.evaluation import evaluate
 from tfflows.evaluation.calibration import FILE, calibrate
-from tfflows.evaluation.images import sample_images, save_png
+from tfflows.evaluation.images import save_png
 from tfflows.export import export
 from tfflows.flow import batches
+from tfflows.plots import sample_images
 from tfflows.training.publish import NUM_CALIBRATION
 from tfflows.zoo import store
 

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 import tfflows
-from tfflows.evaluation.images import image_grid, save_png
+from tfflows.evaluation.images import save_png
+from tfflows.plots import image_grid
 
 pytestmark = pytest.mark.backend_free
 

@@ -54,7 +54,9 @@ def random_flow(name):
 
 def run(folder, name, **inputs):
     """What one of the models in `folder` returns for arrays, as a dict."""
-    session = onnxruntime.InferenceSession(folder / f"{name}.onnx", providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # its threads wait actively, at the cost of the other tests
+    session = onnxruntime.InferenceSession(folder / f"{name}.onnx", options)
     given = {key: value for key, value in inputs.items() if value is not None}
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, given), strict=True))

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from tfflows import models
-from tfflows._types import read_arguments
+from tfflows.zoo.hints import read_arguments
 from tfflows.zoo.recipe import Recipe
 
 pytestmark = pytest.mark.backend_free

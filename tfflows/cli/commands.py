@@ -88,6 +88,7 @@ def train(arguments: argparse.Namespace) -> None:
         return
     metrics = json.loads((folder / "metrics.json").read_text())
     print(f"test bits/dim {metrics['bits_per_dim']:.4f}, {metrics['protocol']}\n{folder}")
+    print(f"samples: {folder / 'samples.png'}")
     _print_next_steps(folder)
 
 
@@ -200,7 +201,8 @@ def sample(arguments: argparse.Namespace) -> None:
     if label is not None and label >= recipe.data.num_classes:
         raise InputError(f"--label is {label}: {name} has the labels 0 to {recipe.data.num_classes - 1}")
     _import_backend()
-    from tfflows.evaluation.images import sample_images, save_png
+    from tfflows.evaluation.images import save_png
+    from tfflows.plots import sample_images
 
     flow = zoo.load(name, arguments.version)
     images = sample_images(flow, arguments.num, arguments.temperature, arguments.seed, label)

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from tfflows import _backend
+from tfflows import _backend, plots
 from tfflows._backend import Tensor, noise
 from tfflows.errors import InputError
 from tfflows.flow import inputs
@@ -39,6 +39,17 @@ class Generation:
         rows = np.full(size, seed, "int32"), np.arange(size, dtype="int32"), temperature
         samples = self._graph("sample", self._sample)(*map(ops.convert_to_tensor, rows), condition)
         return ops.convert_to_numpy(samples)[:n]
+
+    def show_samples(self, num: int = 64, temperature: float = 1.0, seed: int = 0, label: int | None = None) -> None:
+        """Shows samples of a flow of images as a grid, as in a notebook; needs matplotlib.
+
+        Args:
+            num: how many.
+            temperature: as of `sample`.
+            seed: as of `sample`.
+            label: the class of all, of a class-conditional flow; by default the classes in turn.
+        """
+        plots.show(plots.sample_images(self, num, temperature, seed, label), self.num_values)
 
     def _sample(self, seed: Tensor, index: Tensor, temperature: Tensor, condition: Tensor | None = None) -> Tensor:
         return self._sample_from_keys(noise.fold(noise.seed_keys(seed), index), temperature, condition)

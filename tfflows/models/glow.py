@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from tfflows import layers, nets, transformers
 from tfflows._backend import Shape
-from tfflows._types import Natural, Positive, PositiveFloat, Range, Rate
 from tfflows.errors import InputError
 from tfflows.models.rescaling import Rescaling, data_end
+from tfflows.zoo.hints import Natural, Positive, PositiveFloat, Range, Rate
 
 
 def glow(

@@ -2,8 +2,8 @@
 
 from tfflows import layers, nets
 from tfflows._backend import Shape
-from tfflows._types import Positive, Rate
 from tfflows.models.rescaling import Rescaling, data_end
+from tfflows.zoo.hints import Positive, Rate
 
 
 def nice(

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from tfflows import layers, nets
 from tfflows._backend import Shape
-from tfflows._types import Natural, NonNegative, Positive, Rate
 from tfflows.models.rescaling import Rescaling, data_end
+from tfflows.zoo.hints import Natural, NonNegative, Positive, Rate
 
 
 def realnvp(

@@ -7,8 +7,8 @@ from pathlib import Path
 import keras
 
 from tfflows._backend.hosts import single_host
-from tfflows.evaluation.images import image_grid, sample_images
 from tfflows.flow import Flow
+from tfflows.plots import image_grid, sample_images
 
 
 class TimeLimit(keras.callbacks.Callback):

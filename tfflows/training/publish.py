@@ -13,7 +13,8 @@ import keras
 from tfflows import data, zoo
 from tfflows.evaluation import evaluate
 from tfflows.evaluation.calibration import FILE, calibrate
-from tfflows.evaluation.images import sample_images, save_png
+from tfflows.evaluation.images import save_png
+from tfflows.plots import sample_images
 from tfflows.training import checkpoints
 from tfflows.zoo import store
 

@@ -4,12 +4,12 @@ import dataclasses
 
 import keras
 
-from tfflows._types import read_arguments
 from tfflows.errors import InputError
 from tfflows.flow import Flow, optimizers
 from tfflows.flow.base import KINDS
 from tfflows.layers import BatchNorm
 from tfflows.models import DEQUANTIZERS, MODELS
+from tfflows.zoo.hints import read_arguments
 from tfflows.zoo.recipe import Recipe, TrainConfig
 
 FINE_TUNING_RATE = 3e-5  # of flows that `zoo.load` returns

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from tfflows._types import (
+from tfflows.errors import InputError
+from tfflows.zoo.hints import (
     FrozenDict,
     Natural,
     NonNegative,
@@ -27,7 +28,6 @@ from tfflows._types import (
     require,
     require_known,
 )
-from tfflows.errors import InputError
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
