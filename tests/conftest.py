@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import random
 from pathlib import Path
 
 import pytest
@@ -66,23 +65,6 @@ def trained(home, tiny_recipe) -> Path:
     from tfflows.zoo.recipe import Recipe
 
     return train(Run(Recipe.from_toml(tiny_recipe), seed=3, limit=LIMIT))
-
-
-@pytest.fixture(scope="session")
-def published(tmp_path_factory) -> Path:
-    """The path of an archive of version 3 of `tiny`, with random bytes for weights."""
-    from tfflows.zoo import archive, store
-
-    def write(artefact):
-        (artefact / "variables").mkdir()
-        (artefact / "variables" / "variables.index").write_bytes(b"index")
-        (artefact / "model.weights.h5").write_bytes(random.Random(0).randbytes(300_000))
-        (artefact / "recipe.toml").write_text(TINY)
-        (artefact / "metrics.json").write_text('{"bits_per_dim": 2.5, "protocol": "by hand", "limit": null}')
-
-    folder = tmp_path_factory.mktemp("published")
-    archive.pack(store.publish(folder / "tiny", write, 3), folder / "tiny.zip")
-    return folder / "tiny.zip"
 
 
 @contextlib.contextmanager

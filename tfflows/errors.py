@@ -52,12 +52,8 @@ class NotTrainedError(NotFoundError):
     """The model is in the zoo but there are no weights of it."""
 
 
-class DownloadError(StoreError):
-    """No mirror gave the published archive; the message has the reason of each."""
-
-
-class ArchiveError(StoreError):
-    """An archive is damaged, unsafe to unpack, or of another model."""
+class HubError(StoreError):
+    """The Hugging Face hub cannot be reached, refuses, or has no such model."""
 
 
 class ExistsError(StoreError):

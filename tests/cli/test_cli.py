@@ -20,7 +20,7 @@ from tfflows.zoo import store
 from tfflows.zoo.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("list", "show", "train", "evaluate", "score", "sample", "export", "pack", "remove", "cache", "serve")
+COMMANDS = ("list", "show", "train", "evaluate", "score", "sample", "export", "push", "remove", "serve")
 
 
 def run(*arguments):

@@ -28,14 +28,6 @@ batch_size = 64
 learning_rate = 1
 """
 
-WEIGHTS = """
-[weights]
-version = 2
-size = 1000
-sha256 = "{}"
-urls = ["https://example.org/a.zip", "file:///srv/a.zip", "http://127.0.0.1:8000/a.zip"]
-""".format("0123456789abcdef" * 4)
-
 
 def test_reading_gives_frozen_typed_values_and_defaults():
     recipe = Recipe.from_toml(GOOD)
@@ -69,7 +61,7 @@ def test_equal_recipes_hash_alike_and_different_ones_differ():
     assert hash(other) != hash(recipe)
 
 
-@pytest.mark.parametrize("text", [GOOD, GOOD + WEIGHTS])
+@pytest.mark.parametrize("text", [GOOD, f'hub = "hf://org/name@v2"\n{GOOD}'])
 def test_round_trips(tmp_path, text):
     recipe = Recipe.from_toml(text)
     assert Recipe.from_toml(recipe.to_toml()) == recipe
@@ -79,37 +71,7 @@ def test_round_trips(tmp_path, text):
     assert Recipe.from_toml(path) == recipe
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "sentence"),
-    [
-        ("size = 1000\n", "", r"^weights lacks the key 'size'$"),
-        ("urls", "url", r"^weights has no key 'url'; did you mean 'urls'\?$"),
-        ("version = 2", "version = 0", r"^weights.version is 0, expected >= 1$"),
-        ("size = 1000", "size = 0", r"^weights.size is 0, expected >= 1$"),
-        ("abcdef", "ABCDEF", r"^weights.sha256 is '0123456789ABCDEF.*', expected 64 digits 0-9a-f$"),
-        ('"https://example.org/a.zip", ', "5, ", r"^weights.urls is 5, expected a string$"),
-        (
-            "https://example.org",
-            "http://example.org",
-            "^'http://example.org/a.zip' is no URL to load from: give https:",
-        ),
-        ("https://example.org", "ftp://example.org", "is no URL to load from"),
-        ("https://example.org", "https://", "is no URL to load from"),
-        ("https://example.org", "https://[example.org", "is no URL to load from"),
-        ("https://example.org", "https://user:secret@example.org", "is no URL to load from"),
-        ("https://example.org", "http://127.0.0.1@example.org", "is no URL to load from"),
-        ("https://example.org", "https://example.org/a b", "is no URL to load from"),
-        ("file:///srv", "file://example.org/srv", "is no URL to load from"),
-    ],
-)
-def test_mistakes_in_where_weights_are_published(old, new, sentence):
-    bad = (GOOD + WEIGHTS).replace(old, new)
-    assert bad != GOOD + WEIGHTS
-    with pytest.raises(ValueError, match=sentence):
-        Recipe.from_toml(bad)
-
-
-@pytest.mark.parametrize("urls", ["[]", '"https://example.org/a.zip"'])
-def test_mirrors_are_a_list(urls):
-    with pytest.raises(ValueError, match=r"^weights\.urls is .*, expected "):
-        Recipe.from_toml(GOOD + WEIGHTS.split("urls")[0] + f"urls = {urls}\n")
+@pytest.mark.parametrize("address", ["org/name", "hf://name", "hf://org/name@", "hf://../name", "hf://org/name@v1 "])
+def test_an_address_is_one_of_a_repository(address):
+    with pytest.raises(ValueError, match=r"is no address on the Hugging Face hub: write hf://ORG/NAME\[@REVISION\]"):
+        Recipe.from_toml(f'hub = "{address}"\n{GOOD}')

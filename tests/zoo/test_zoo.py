@@ -12,7 +12,7 @@ from filelock import FileLock
 from tfflows import data, zoo
 from tfflows.cli import main
 from tfflows.errors import CorruptError, NotFoundError, NotTrainedError, StoreError
-from tfflows.zoo import archive, store
+from tfflows.zoo import store
 
 
 def test_every_recipe_of_the_zoo_is_listed_under_its_own_name():
@@ -74,21 +74,6 @@ def test_a_version_is_loaded_by_number_and_an_altered_one_is_refused(trained, tm
     assert zoo.load("tiny", version=1).count_params() > 0
     with pytest.raises(NotFoundError, match="tiny has no version 3: there is 1, 2"):
         zoo.load("tiny", version=3)
-
-
-def test_published_weights_are_downloaded_and_are_the_trained_ones(trained, tiny_recipe, tmp_path, monkeypatch):
-    archive.pack(trained, tmp_path / "tiny.zip")
-    size, total = (tmp_path / "tiny.zip").stat().st_size, store.sha256(tmp_path / "tiny.zip")
-    url = (tmp_path / "tiny.zip").as_uri()
-    table = f'[weights]\nversion = 1\nsize = {size}\nsha256 = "{total}"\nurls = ["{url}"]\n'
-    (tmp_path / "tiny.toml").write_text(tiny_recipe.read_text() + table)
-    expected = zoo.load("tiny").sample(4, seed=0)
-    monkeypatch.setenv("TFFLOWS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(zoo, "packaged_folder", lambda folder: tmp_path)
-    flow = zoo.load("tiny")
-    assert (flow.sample(4, seed=0) == expected).all()
-    folder = tmp_path / "home" / ".downloads" / "tiny" / "1"
-    assert (folder / "manifest.json").read_bytes() == (trained / "manifest.json").read_bytes()
 
 
 def variants(recipe):

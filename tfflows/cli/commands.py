@@ -12,10 +12,8 @@ from pathlib import Path
 
 from tfflows import zoo
 from tfflows.errors import InputError, UnsupportedError, explained_os_errors
-from tfflows.zoo import cache as downloads
 from tfflows.zoo import store
-from tfflows.zoo.archive import pack as pack_archive
-from tfflows.zoo.recipe import Recipe, check_url
+from tfflows.zoo.recipe import Recipe, split_address
 from tfflows.zoo.removal import split_version
 
 SERVING_MODULES = ("tensorflow_serving", "grpc", "starlette", "uvicorn", "prometheus_client")
@@ -32,7 +30,7 @@ def list_models(arguments: argparse.Namespace) -> None:
     limited = False
     for name in names:
         recipe = zoo.recipe(name)
-        figure = "download" if recipe.weights else "- "
+        figure = "on hub" if recipe.hub else "- "
         if name in trained:
             metrics = zoo.metrics(name)
             limited = limited or metrics["limit"]
@@ -48,13 +46,10 @@ def show(arguments: argparse.Namespace) -> None:
     if name.endswith(".toml"):
         print(Recipe.from_toml(Path(name)).to_toml())
         return
-    if name not in zoo.list_models(trained=True):
+    if not zoo.is_address(name) and name not in zoo.list_models(trained=True):
         recipe = zoo.recipe(name)
         print(recipe.to_toml())
-        if recipe.weights:
-            print(f"# {recipe.weights.size / 1e6:,.1f} MB of weights are downloaded when they are first used")
-        else:
-            print(f"# no trained weights: tfflows train {name}")
+        print(f"# weights are downloaded from {recipe.hub}" if recipe.hub else f"# no weights: tfflows train {name}")
         return
     folder = zoo.artefact(name, arguments.version)
     metrics = zoo.metrics(name, arguments.version)
@@ -232,23 +227,14 @@ def serve(arguments: argparse.Namespace) -> None:
     serve(folders, arguments.host, arguments.port, arguments.rest_port, limits)
 
 
-def pack(arguments: argparse.Namespace) -> None:
-    """Writes trained weights to a file for publishing."""
-    urls = [check_url(url) for url in arguments.url]
-    folder, path = zoo.artefact(arguments.name, arguments.version), Path(arguments.file)
-    pack_archive(folder, path)
-    print(f'[weights]\nversion = {folder.name}\nsize = {path.stat().st_size}\nsha256 = "{store.sha256(path)}"')
-    print(f"urls = {json.dumps(urls or [path.resolve().as_uri()])}")
-
-
-def cache(arguments: argparse.Namespace) -> None:
-    """Lists or deletes what was downloaded."""
-    if arguments.action == "clear":
-        print(f"{downloads.clear(arguments.name) / 1e6:,.1f} MB freed")
-        return
-    for path, size in downloads.entries():
-        if arguments.name in (None, path.parent.name):
-            print(f"{size / 1e6:10,.1f} MB  {path}{'  (broken off)' if path.name.startswith('.') else ''}")
+def push(arguments: argparse.Namespace) -> None:
+    """Uploads trained weights to the Hugging Face hub."""
+    split_address(arguments.address)
+    _import_backend()
+    address = zoo.push(
+        arguments.name, arguments.address, arguments.version, private=arguments.private, license=arguments.license
+    )
+    print(f'{address}\nnext: tfflows.zoo.load("{address}"), or in a recipe, hub = "{address}"')
 
 
 def remove(arguments: argparse.Namespace) -> None:

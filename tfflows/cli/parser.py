@@ -71,7 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     def add_trained(command: Callable, description: str, example: str) -> argparse.ArgumentParser:
         sub = add(command, description, example)
-        sub.add_argument("name", metavar="NAME", help="a model, see `tfflows list`")
+        sub.add_argument("name", metavar="NAME", help="a model, see `tfflows list`, or hf://ORG/NAME")
         sub.add_argument("--version", type=_at_least(1), metavar="N", help="of the weights; default the highest")
         return sub
 
@@ -159,20 +159,16 @@ def make_parser() -> argparse.ArgumentParser:
     )
 
     sub = add_trained(
-        commands.pack, "write trained weights to a file for publishing", "tfflows pack realnvp_digits digits.zip"
+        commands.push, "share trained weights on the Hugging Face hub", "tfflows push realnvp_digits hf://me/digits"
     )
-    sub.add_argument("file", metavar="FILE", help="the archive; the [weights] table of a recipe is printed for it")
-    help_of_url = "where it will be published; again for each mirror; default FILE"
-    sub.add_argument("--url", action="append", default=[], metavar="URL", help=help_of_url)
+    sub.add_argument("address", metavar="hf://ORG/NAME", help="the repository, made if there is none")
+    sub.add_argument("--private", action="store_true", help="a new repository is visible to its owners alone")
+    sub.add_argument("--license", default="apache-2.0", metavar="ID", help="of the weights, default apache-2.0")
 
     sub = add(commands.remove, "delete weights that you have trained", "tfflows remove realnvp_digits/2")
     sub.add_argument(
         "name", metavar="NAME[/VERSION]", help="of the weights; default all versions, logs and checkpoints"
     )
-
-    sub = add(commands.cache, "list or delete weights that were downloaded", "tfflows cache clear realnvp_mnist")
-    sub.add_argument("action", choices=("list", "clear"), help="what you have trained yourself is never deleted")
-    sub.add_argument("name", nargs="?", metavar="NAME", help="a model; default all")
 
     sub = add(
         commands.serve, "serve models for development, as TensorFlow Serving does", "tfflows serve realnvp_digits"

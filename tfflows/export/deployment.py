@@ -25,7 +25,7 @@ def deploy(
     """Writes `<folder>/<name>/<version>/`: a model for other programs, with its recipe and metrics.
 
     Args:
-        name: the name of a trained model.
+        name: the name of a trained model, or an address on the hub.
         folder: the root of the deployed models.
         version: number of the weights; by default that which `zoo.load` takes.
         serving: write configuration, docker-compose.yml and example requests to `folder` too.
@@ -44,7 +44,8 @@ def deploy(
     if serving and format == "onnx":
         raise InputError("TensorFlow Serving reads no ONNX: leave `serving` out, or export a SavedModel")
     artefact = zoo.artefact(name, version)
-    target = Path(folder) / name / artefact.name
+    stored, number = name.partition("@")[0].rpartition("/")[2], store.number(artefact)  # of the hub's addresses too
+    target = Path(folder) / stored / str(number)
     if serving and target.is_dir() and _is_copy(target, artefact):
         write_bundle(folder)
         return target
@@ -63,7 +64,7 @@ def deploy(
             flow = zoo.load(name, version)
             export(flow, partial, load_calibration(flow, artefact))
 
-    published = store.publish(Path(folder) / name, write_onnx if format == "onnx" else write, int(artefact.name))
+    published = store.publish(target.parent, write_onnx if format == "onnx" else write, number)
     if serving:
         write_bundle(folder)
     return published

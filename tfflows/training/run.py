@@ -49,14 +49,14 @@ class Run:
     def to_dict(self) -> dict[str, Any]:
         """Returns nested dicts, lists and scalars, equal after a round trip through JSON."""
         # Where weights of the recipe are published does not determine what is trained.
-        recipe = dataclasses.replace(self.recipe, weights=None).to_dict()
+        recipe = dataclasses.replace(self.recipe, hub=None).to_dict()
         run = {"recipe": recipe, "seed": self.seed, "limit": self.limit, "path": absolute(self.path)}
         return json.loads(json.dumps(run))
 
     def named(self) -> "Run":
-        """Returns the run with its name settled, in its recipe too, and without the recipe's published weights."""
+        """Returns the run with its name settled, in its recipe too, and without the recipe's address of weights."""
         name = store.check_name(self.name or zoo.stored_name(self.recipe, self.limit, self.path))
-        return dataclasses.replace(self, recipe=dataclasses.replace(self.recipe, name=name, weights=None), name=name)
+        return dataclasses.replace(self, recipe=dataclasses.replace(self.recipe, name=name, hub=None), name=name)
 
 
 def absolute(path: str | Path | None) -> str | None:

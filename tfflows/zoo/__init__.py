@@ -1,6 +1,7 @@
 """The zoo: models by name, as recipes, as untrained flows and as trained ones.
 
-A name is that of a recipe in the zoo, or of weights that you trained with a recipe of your own. Weights that you
+A name is that of a recipe in the zoo, of weights that you trained with a recipe of your own, or an address on the
+Hugging Face hub, `hf://ORG/NAME[@REVISION]`. Weights that you
 trained go before those that come with tfflows; a run that is not of the zoo's recipe as it stands gets a name of its
 own, see `stored_name`, so that it never takes the place of an entry of the zoo.
 """
@@ -22,7 +23,20 @@ from tfflows.zoo.removal import remove
 if TYPE_CHECKING:
     from tfflows.flow import Flow
 
-__all__ = ["Recipe", "artefact", "build", "list_models", "load", "metrics", "origin", "recipe", "remove", "stored_name"]
+__all__ = [
+    "Recipe",
+    "artefact",
+    "build",
+    "is_address",
+    "list_models",
+    "load",
+    "metrics",
+    "origin",
+    "push",
+    "recipe",
+    "remove",
+    "stored_name",
+]
 
 _LOG = logging.getLogger("tfflows")
 
@@ -45,6 +59,8 @@ def recipe(name: str) -> Recipe:
     Raises:
         NotFoundError: there is no such model; the message suggests the nearest name.
     """
+    if is_address(name):
+        return Recipe.from_toml(_find(name) / "recipe.toml")
     path = _recipe_path(name)
     return Recipe.from_toml(path if path.is_file() else _find(name) / "recipe.toml")
 
@@ -72,9 +88,9 @@ def load(name: str, version: int | None = None, weights: str | None = "trained")
     recipe says, at the recipe's highest learning rate, for training from scratch.
 
     Args:
-        name: the name of a model.
+        name: the name of a model, or an address on the hub.
         version: number of the weights; by default the highest in the user's store, `$TFFLOWS_HOME`, or else
-            of those that come with tfflows, or else those that its recipe publishes, which are downloaded once.
+            of those that come with tfflows, or else those at the recipe's address on the hub, downloaded once.
             Where both of the first have weights of this name, a message of the logger `tfflows` says which are taken.
         weights: `"trained"`; `"packaged"` for those that come with tfflows, whatever the user's store has; or None
             for an untrained flow.
@@ -83,7 +99,7 @@ def load(name: str, version: int | None = None, weights: str | None = "trained")
         NotTrainedError: there are no weights; the message names the command that trains them.
         NotFoundError: there is no such model or version.
         CorruptError: a file of the weights is missing or altered.
-        DownloadError: they are published and cannot be had.
+        HubError: they are on the hub and cannot be had.
     """
     from tfflows.zoo import builder
 
@@ -107,7 +123,7 @@ def artefact(name: str, version: int | None = None, packaged: bool = False) -> P
     """Returns the verified folder with a model's weights, recipe and metrics.
 
     Args:
-        name: the name of a model.
+        name: the name of a model, or an address on the hub.
         version: number of the weights; chosen and downloaded as `load` does.
         packaged: look at the weights that come with tfflows alone.
 
@@ -127,7 +143,7 @@ def origin(name: str, version: int | None = None) -> str | None:
         version: number of the weights.
 
     Returns:
-        "yours", "packaged" or "downloaded"; None where there are no weights on this machine.
+        "yours" or "packaged"; None where there are no weights on this machine.
 
     Raises:
         NotFoundError: there is no such model.
@@ -138,8 +154,7 @@ def origin(name: str, version: int | None = None) -> str | None:
         if name in list_models():
             return None
         raise
-    places = {store.home(): "yours", packaged_folder("saved_models"): "packaged"}
-    return places.get(folder.parents[1], "downloaded")
+    return "yours" if folder.parents[1] == store.home() else "packaged"
 
 
 def stored_name(recipe: Recipe, limit: int | None = None, path: str | Path | None = None) -> str:
@@ -156,8 +171,8 @@ def stored_name(recipe: Recipe, limit: int | None = None, path: str | Path | Non
     packaged = _recipe_path(recipe.name)
     if not packaged.is_file():
         return recipe.name
-    entry = dataclasses.replace(Recipe.from_toml(packaged), weights=None)
-    faithful = limit is None and path is None and entry == dataclasses.replace(recipe, weights=None)
+    entry = dataclasses.replace(Recipe.from_toml(packaged), hub=None)
+    faithful = limit is None and path is None and entry == dataclasses.replace(recipe, hub=None)
     return recipe.name if faithful else f"{recipe.name}.custom"
 
 
@@ -169,6 +184,35 @@ def metrics(name: str, version: int | None = None) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         path = folder / "metrics.json"
         raise CorruptError(f"{path} is missing or damaged: delete {folder} and write it again") from error
+
+
+def push(
+    name: str, address: str, version: int | None = None, private: bool = False, license: str = "apache-2.0"
+) -> str:
+    """Uploads a model's weights, recipe, metrics and card to the Hugging Face hub.
+
+    Args:
+        name: the name of a model.
+        address: `hf://ORG/NAME`; the repository is made if there is none.
+        version: number of the weights; chosen as `load` does. It becomes the tag `v<version>`.
+        private: whether a new repository is visible to its owners alone.
+        license: of the weights, an identifier that the hub knows.
+
+    Returns:
+        The address with the tag, which `load` takes.
+
+    Raises:
+        HubError: the hub cannot be reached, or refuses.
+        ExistsError: this version is there already.
+    """
+    from tfflows.zoo import hub
+
+    return hub.push(artefact(name, version), address, private, license)
+
+
+def is_address(name: str) -> bool:
+    """Returns whether `name` is meant as an address on the hub."""
+    return isinstance(name, str) and name.startswith("hf://")
 
 
 def _recipe_path(name: str) -> Path:
@@ -198,22 +242,23 @@ def _say_if_ambiguous(name: str, folder: Path) -> None:
 
 
 def _find(name: str, version: int | None = None, packaged: bool = False) -> Path:
-    """Returns the folder of a model's weights; where there are none, those that its recipe publishes are downloaded."""
+    """Returns the folder of a model's weights; where there are none, those at the recipe's address are downloaded."""
+    from tfflows.zoo import hub
+
+    if is_address(name):
+        if version is not None:
+            raise InputError(f"{name} has its version after an @, as in {name.partition('@')[0]}@v{version}")
+        return hub.fetch(name)
     path = _recipe_path(_known(name))
     if packaged:
         return store.find(name, version, (packaged_folder("saved_models"),))
     try:
         return store.find(name, version)
     except NotFoundError:
-        published = Recipe.from_toml(path).weights if path.is_file() else None
-        if published and version in (None, published.version):
-            from tfflows.zoo.download import download
-
-            return download(name, published)
         if name in store.names():
             raise
-        if published:
-            raise NotFoundError(f"{name} has no version {version}: {published.version} is published") from None
+        if version is None and (address := Recipe.from_toml(path).hub):
+            return hub.fetch(address)
     relatives = list_models(f"{name.partition('_')[0]}_*", trained=True)
     others = f"; trained models of its family are {', '.join(relatives)}" if relatives else ""
     raise NotTrainedError(

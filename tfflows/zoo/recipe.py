@@ -1,7 +1,8 @@
 """Recipes: the data of a zoo entry, its model, its training and what the paper reports. Frozen data, no code.
 
-A recipe is a TOML file with a name, a description and the tables [data], [model], [model.arguments], [train],
-[evaluation], [paper] and [weights], one dataclass below for each. A mistake in it is an InputError of one sentence.
+A recipe is a TOML file with a name, a description, an address on the hub if weights are there, and the tables [data],
+[model], [model.arguments], [train], [evaluation] and [paper], one dataclass below for each. A mistake in it is an
+InputError of one sentence.
 """
 
 import dataclasses
@@ -14,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from tfflows.errors import InputError
 from tfflows.zoo.hints import (
@@ -28,8 +28,6 @@ from tfflows.zoo.hints import (
     require,
     require_known,
 )
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class _Table:
@@ -187,52 +185,28 @@ class PaperConfig(_Table):
     table_name = "paper"
 
 
-def check_url(url: str) -> str:
-    """Returns `url` if weights may come from it: `https:`, `file:` on this machine, or `http:` on its loopback.
-
-    Other `http:` is refused: sha256 guards what arrives, but the network would see what is asked for.
-    """
-    try:
-        parts = urlsplit(url)
-        local = url.startswith(("file:///", "file://localhost/"))
-        hosts = {"https": parts.hostname, "http": parts.hostname in LOOPBACK, "file": local}
-        allowed = hosts.get(parts.scheme) and parts.username is None and re.fullmatch("[!-~]+", url)
-    except ValueError:  # brackets that do not match
-        allowed = False
-    if not allowed:
-        raise InputError(f"{url!r} is no URL to load from: give https:, file:, or http: on {' or '.join(LOOPBACK)}")
-    return url
-
-
-@dataclass(frozen=True)
-class WeightsConfig(_Table):
-    """Where trained weights are published, as an archive that `tfflows pack` wrote (and printed this table for).
-
-    Attributes:
-        version: number of the weights.
-        size: bytes of the archive.
-        sha256: of the archive, in hexadecimal.
-        urls: its mirrors, tried in this order.
-    """
-
-    version: Positive
-    size: Positive
-    sha256: str
-    urls: tuple[str, ...]
-
-    table_name = "weights"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(re.fullmatch("[0-9a-f]{64}", self.sha256), "weights.sha256", self.sha256, "64 digits 0-9a-f")
-        require(self.urls, "weights.urls", self.urls, "at least one")
-        for url in self.urls:
-            check_url(url)
+def split_address(address: str) -> tuple[str, str | None]:
+    """Returns the repository ORG/NAME of `hf://ORG/NAME` or `hf://ORG/NAME@REVISION`, and the revision or None."""
+    found = re.fullmatch(r"hf://([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w./-]*))?", address, re.ASCII)
+    if not found:
+        raise InputError(f"{address!r} is no address on the Hugging Face hub: write hf://ORG/NAME[@REVISION]")
+    return found.groups()
 
 
 @dataclass(frozen=True)
 class Recipe(_Table):
-    """One zoo entry: frozen and hashable; `dataclasses.replace` makes a variant of it."""
+    """One zoo entry: frozen and hashable; `dataclasses.replace` makes a variant of it.
+
+    Attributes:
+        name: of the entry.
+        description: one sentence.
+        data: see the classes above, as for the tables that follow.
+        model: a table.
+        train: a table.
+        evaluation: a table.
+        paper: a table.
+        hub: where trained weights are published, `hf://ORG/NAME[@REVISION]`, or None.
+    """
 
     name: str
     description: str
@@ -241,10 +215,12 @@ class Recipe(_Table):
     train: TrainConfig
     evaluation: EvaluationConfig = EvaluationConfig()
     paper: PaperConfig = PaperConfig()
-    weights: WeightsConfig | None = None
+    hub: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.hub is not None:
+            split_address(self.hub)
         if self.model.conditional and self.data.num_classes is None:
             raise InputError("model.conditional is true but data.num_classes is missing; give the number of labels")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tfflows.errors import InputError, NotFoundError, StoreError
-from tfflows.zoo import cache, store
+from tfflows.zoo import store
 from tfflows.zoo.folders import packaged_folder
 
 
 def remove(name: str, version: int | None = None) -> list[Path]:
-    """Deletes weights that the user has trained; those that come with tfflows or were downloaded stay.
+    """Deletes weights that the user has trained; those that come with tfflows stay.
 
     Args:
         name: the name of a model.
@@ -34,12 +34,20 @@ def remove(name: str, version: int | None = None) -> list[Path]:
     try:
         with FileLock(parent / ".training.lock", timeout=0), FileLock(parent / store.LOCK, timeout=0):
             for each in versions:
-                cache.delete(parent / str(each))
+                _delete(parent / str(each))
             if version is None:
                 shutil.rmtree(parent)
     except Timeout as error:
         raise StoreError(f"{name} is in training in {parent}: wait until that ends") from error
     return [parent / str(each) for each in versions]
+
+
+def _delete(path: Path) -> None:
+    """Deletes a version folder at once, as far as readers can see."""
+    partial = path.with_name(store.PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)
+    path.rename(partial)  # so that the version goes at once: deleting takes time
+    shutil.rmtree(partial)
 
 
 def split_version(text: str) -> tuple[str, int | None]:

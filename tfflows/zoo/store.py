@@ -21,6 +21,7 @@ from tfflows.zoo.folders import packaged_folder
 
 MANIFEST, LOCK, PARTIAL = "manifest.json", ".lock", ".partial"
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+FILE = r"\w[\w.-]*(/\w[\w.-]*)*"  # in a folder: nothing absolute, no "..", no backslash, no drive, nothing hidden
 
 
 def home() -> Path:
@@ -30,14 +31,9 @@ def home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tfflows"
 
 
-def downloads() -> Path:
-    """The root of what was downloaded, in a folder of its own because it can be downloaded again."""
-    return home() / ".downloads"
-
-
 def roots() -> tuple[Path, ...]:
     """The folders in which `resolve` looks, first match first."""
-    return home(), packaged_folder("saved_models"), downloads()
+    return home(), packaged_folder("saved_models")
 
 
 def check_name(name: str) -> str:
@@ -73,7 +69,7 @@ def find(name: str, version: int | None = None, where: Sequence[Path] | None = N
     Args:
         name: the name of the artefact, as `realnvp_digits`.
         version: its number; by default the highest of the first root that has one: the user's own store, what
-            comes with tfflows, what was downloaded.
+            comes with tfflows.
         where: the roots to look in, in place of all.
 
     Raises:
@@ -107,10 +103,33 @@ def verify(folder: Path) -> None:
 def manifest(folder: Path) -> dict[str, str]:
     """{file: sha256} of a version folder, as its manifest says; `CorruptError` if that cannot be read."""
     try:
-        return dict(json.loads((folder / MANIFEST).read_text())["sha256"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        remedy = f"delete {folder} and write it again"
-        raise CorruptError(f"{folder / MANIFEST} is missing or damaged: {remedy}") from error
+        sums = dict(_read_manifest(folder)["sha256"])
+        if not all(re.fullmatch(FILE, name, re.ASCII) for name in sums):
+            raise ValueError("a name that could lead out of the folder")
+        return sums
+    except (ValueError, LookupError, TypeError) as error:
+        raise _damaged(folder) from error
+
+
+def number(folder: Path) -> int:
+    """Returns the version that a folder holds: the folder's name, or what its manifest says where it is of the hub."""
+    if folder.name.isdecimal():
+        return int(folder.name)
+    try:
+        return int(_read_manifest(folder)["version"])
+    except (ValueError, LookupError, TypeError) as error:
+        raise _damaged(folder) from error
+
+
+def _read_manifest(folder: Path) -> dict:
+    try:
+        return json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise _damaged(folder) from error
+
+
+def _damaged(folder: Path) -> CorruptError:
+    return CorruptError(f"{folder / MANIFEST} is missing or damaged: delete {folder} and write it again")
 
 
 def publish(parent: Path | str, write: Callable[[Path], object], version: int | None = None) -> Path:
