@@ -232,16 +232,12 @@ def zoo_page():
 
 
 def table():
-    """The rows of all recipes, as Markdown, for README.md."""
+    """The rows of the models with weights, as Markdown, for README.md."""
     rows = ["| entry | bits/dim | published | what it is |", "|---|---|---|---|"]
-    trained = names()
-    for path in sorted((ROOT / "zoo").glob("*.toml")):
-        recipe = Recipe.from_toml(path)
-        name, measured = f"`{recipe.name}`", ""
-        if recipe.name in trained:
-            name = f"[{name}](zoo/{recipe.name}.md)"
-            measured = f"**{load(recipe.name)[1]['bits_per_dim']:.3f}**"
-        rows.append(f"| {name} | {measured} | {_published(recipe)} | {recipe.description} |")
+    for name in names():
+        recipe, metrics, _ = load(name)
+        measured = f"**{metrics['bits_per_dim']:.3f}**"
+        rows.append(f"| [`{name}`](zoo/{name}.md) | {measured} | {_published(recipe)} | {recipe.description} |")
     return "\n".join(rows) + "\n"
 
 

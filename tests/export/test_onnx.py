@@ -100,10 +100,13 @@ def test_operations_that_tf2onnx_lacks_keep_the_digits_of_small_numbers():
     y = np.array([-6, -1, -1e-3, 0, 1e-3, 0.5, 1, 2, 4, 7, 9], "float32")
     p = np.array([1e-30, 1e-20, 1e-10, 1e-4, 0.05, 0.3, 0.5, 0.6, 0.9, 0.9999], "float32")
     signature = [tf.TensorSpec((None,), tf.float32, name) for name in "xyp"]
-    traced = tf.function(lambda x, y, p: (tf.math.log1p(x), tf.math.erfc(y), tf.math.ndtri(p)), signature)
+    traced = tf.function(
+        lambda x, y, p: (tf.math.log1p(x), tf.math.expm1(y), tf.math.erfc(y), tf.math.ndtri(p)), signature
+    )
     model, _ = tf2onnx.convert.from_function(traced, signature, 18, custom_op_handlers=HANDLERS)
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    log1p, erfc, ndtri = session.run(None, {"x": x, "y": y, "p": p})
+    log1p, expm1, erfc, ndtri = session.run(None, {"x": x, "y": y, "p": p})
     np.testing.assert_allclose(log1p, np.log1p(x.astype("float64")), rtol=1e-6)
+    np.testing.assert_allclose(expm1, np.expm1(y.astype("float64")), rtol=1e-6)
     np.testing.assert_allclose(erfc, special.erfc(y.astype("float64")), rtol=2e-5)
     np.testing.assert_allclose(ndtri, special.ndtri(p.astype("float64")), rtol=1e-6, atol=1e-7)

@@ -87,6 +87,15 @@ def log1p(x: _Value) -> _Value:
     return (x.apply("Abs") < 0.5).where(exact, total.apply("Log"))
 
 
+def expm1(x: _Value) -> _Value:
+    """Returns exp(x) - 1, for small x without the rounding error of the difference (Kahan)."""
+    power = x.apply("Exp")
+    difference = power - 1.0
+    small = difference * x / power.apply("Log")
+    exact = difference.apply("Equal", 0.0).where(x, small)
+    return (x.apply("Abs") < 0.5).where(exact, difference)
+
+
 def erfc(x: _Value) -> _Value:
     """Returns 1 - erf(x), whose small values keep their digits."""
     size = x.apply("Abs")
@@ -158,6 +167,7 @@ def _onnx() -> Any:
 # As tf2onnx takes them: the function, and its further arguments.
 HANDLERS = {
     "Log1p": (_elementwise(log1p), []),
+    "Expm1": (_elementwise(expm1), []),
     "Erfc": (_elementwise(erfc), []),
     "Ndtri": (_elementwise(ndtri), []),
     "BroadcastArgs": (_broadcast_shapes, []),

@@ -2,7 +2,7 @@
 
 from tfflows import layers, nets, transformers
 from tfflows._backend import Shape
-from tfflows._types import Positive, Rate
+from tfflows.zoo.hints import Positive, Rate
 
 
 def maf_conv(
