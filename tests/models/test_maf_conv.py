@@ -42,6 +42,7 @@ def test_probabilities_of_all_images_sum_to_1_and_do_not_depend_on_the_noise():
     assert np.all(np.abs(share - p) < 5 * np.sqrt(p * (1 - p) / 4000) + 1e-9)
 
 
+@pytest.mark.backend_free
 def test_a_mixture_has_the_masses_of_discretised_logistics():
     transformer = transformers.DiscretizedLogistics(5, 3)
     outputs = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(5, 9)).astype("float32"))
@@ -104,7 +105,9 @@ def test_outputs_see_exactly_the_integers_before(shape):
         np.testing.assert_array_equal(changed, np.arange(n) > j)
 
 
-@pytest.mark.parametrize(("kernel_size", "condition_size"), [(3, 2), (5, 0)])
+@pytest.mark.parametrize(
+    ("kernel_size", "condition_size"), [(3, 2), pytest.param(5, 0, marks=pytest.mark.backend_free)]
+)
 def test_sampling_with_caches_equals_one_pass_for_each_pixel(kernel_size, condition_size):
     shape, num_values = (5, 6, 1), 7
     flow = small_flow(shape, num_values, num_classes=condition_size or None, kernel_size=kernel_size)
