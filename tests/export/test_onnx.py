@@ -31,6 +31,7 @@ MODEL = {
         "rescale": "gaussianize",
     },
     "maf": {"num_layers": 1, "hidden": (8,), "transformer": "spline", "alpha": 0.05},
+    "maf_conv": {"width": 4, "num_blocks": 1},
     "maf mixture": {"num_layers": 1, "hidden": (8,), "mixture_components": 2, "alpha": 0.05},
 }
 FLOW = {"nice": {"base": "logistic"}, "maf": {"num_classes": 3}}

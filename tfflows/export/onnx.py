@@ -11,7 +11,7 @@ from tfflows._backend import Tensor
 from tfflows.errors import InputError, UnsupportedError
 from tfflows.evaluation.calibration import Calibration
 from tfflows.export.endpoints import endpoints
-from tfflows.export.onnx_operators import HANDLERS
+from tfflows.export.onnx_operators import HANDLERS, give_kernels_a_rank
 from tfflows.flow import Flow
 
 OPSET = 18  # the first with bitwise operators, which the noise needs
@@ -73,6 +73,7 @@ def _convert(function: Callable[..., dict[str, Tensor]], signature: list) -> Any
             graph,
             opset=OPSET,
             custom_op_handlers=HANDLERS,
+            custom_rewriter=[give_kernels_a_rank],
             input_names=inputs,
             output_names=outputs,
             tensors_to_rename=convert.tensor_names_from_structed(traced, inputs, outputs),

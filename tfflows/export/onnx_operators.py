@@ -150,6 +150,14 @@ def _gather(graph: Any, node: Any, name: str, arguments: list) -> None:
     _replace(graph, node, _Value(graph, data).apply("GatherElements", _Value(graph, indices), axis=rank - 1))
 
 
+def give_kernels_a_rank(graph: Any, nodes: list) -> list:
+    """Says of kernels within loops, whose shapes tf2onnx loses, that they have four dimensions; a "rewriter" for it."""
+    for node in nodes:
+        if node.type == "Conv2D" and graph.get_shape(node.input[1]) is None:
+            graph.set_shape(node.input[1], [-1] * 4)
+    return nodes
+
+
 def _replace(graph: Any, node: Any, value: _Value) -> None:
     """Lets `value` take the place of the output of a node, with its shape and dtype."""
     output, name = node.output[0], node.name
