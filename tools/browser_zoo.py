@@ -65,8 +65,6 @@ def _constants(model):
 def write(name):
     """Writes the models of an entry; returns its record in the index."""
     flow, recipe, folder = zoo.load(name, weights="packaged"), zoo.recipe(name), zoo.artefact(name, packaged=True)
-    target = FOLDER / name
-    target.mkdir(parents=True, exist_ok=True)
     weights, files = Weights(), {}
     with tempfile.TemporaryDirectory() as temporary:
         export_onnx(flow, temporary, names=FUNCTIONS)
@@ -75,7 +73,8 @@ def write(name):
                 onnx.load(Path(temporary) / f"{function}.onnx")
             ).SerializeToString()
     files = {"weights.bin": bytes(weights.content), **files}
-    sizes = {}
+    target, sizes = FOLDER / name, {}
+    target.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():
         compressed = gzip.compress(content, 9, mtime=0)
         (target / f"{file}.gz").write_bytes(compressed)
