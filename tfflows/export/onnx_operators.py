@@ -34,8 +34,11 @@ class _Value:
         return _Value(self.graph, self.graph.make_node(operator, inputs, attr=attributes).output[0])
 
     def _constant(self, value: float | np.ndarray) -> str:
-        array = value if isinstance(value, np.ndarray) else np.float32(value)
-        return self.graph.make_const(_unique("constant"), np.asarray(array)).output[0]
+        array = np.asarray(value if isinstance(value, np.ndarray) else np.float32(value))
+        # One node for each number: a mixture's thousands of equal ones would take most of the time of a conversion.
+        name = f"tfflows_{array.dtype}_{array.tolist()}"
+        node = self.graph.get_node_by_name(name)
+        return (node or self.graph.make_const(name, array)).output[0]
 
     def __add__(self, other: Union["_Value", float]) -> "_Value":
         return self.apply("Add", other)
@@ -70,12 +73,6 @@ class _Value:
         """Returns the quotient of two polynomials."""
         numerator, denominator = coefficients
         return self.polynomial(numerator) / self.polynomial(denominator)
-
-
-def _unique(name: str) -> str:
-    from tf2onnx import utils
-
-    return utils.make_name(f"tfflows_{name}")
 
 
 def log1p(x: _Value) -> _Value:
