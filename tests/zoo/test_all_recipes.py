@@ -31,7 +31,7 @@ PARAMETERS = {
     "maf_conv_digits": 85_999,
     "maf_conv_fashion_mnist": 213_999,
     "maf_conv_mnist": 213_999,
-    "maf_digits": 1_382_592,
+    "maf_digits": 1_383_680,
     "maf_digits_conditional": 1_390_272,
     "maf_fashion_mnist": 7_352_640,
     "maf_mnist": 7_553_344,
