@@ -31,7 +31,7 @@ def propose(
 
     Args:
         found: what `take_inventory` returned.
-        family: "glow", "realnvp", "maf" or "nice".
+        family: "glow", "realnvp", "maf", "maf_conv" or "nice".
         name: of the recipe; by default the family and the name of the folder, as `zoo.stored_name` has it.
         size: height and width of the model's images, a multiple of 4; by default the images' own up to 32.
         epochs: passes over the images; by default as many as make 10,000 steps, from 10 to 200.
@@ -130,6 +130,12 @@ def _maf(height: int, width: int, channels: int) -> tuple[dict[str, Any], float]
     return arguments, 5 * (height * width * channels * 4 + 1024) * 12
 
 
+def _maf_conv(height: int, width: int, channels: int) -> tuple[dict[str, Any], float]:
+    blocks, features = 4, 32
+    arguments = {"width": features, "num_blocks": blocks}
+    return arguments, height * width * channels * blocks * 4 * features * 12  # two gated stacks of `features` each
+
+
 def _nice(height: int, width: int, channels: int) -> tuple[dict[str, Any], float]:
     return {"num_couplings": 4, "hidden": [512] * 4}, 4 * (height * width * channels * 2 + 2048) * 12
 
@@ -137,6 +143,7 @@ def _nice(height: int, width: int, channels: int) -> tuple[dict[str, Any], float
 FAMILIES: Mapping[str, Callable[[int, int, int], tuple[dict[str, Any], float]]] = {
     "glow": _glow,
     "maf": _maf,
+    "maf_conv": _maf_conv,
     "nice": _nice,
     "realnvp": _realnvp,
 }
