@@ -19,7 +19,7 @@ def net():
     return nets.MLP([4])
 
 
-VECTOR, IMAGE = (3, 4), (3, 4, 4, 2)
+VECTOR, IMAGE, POINTS = (3, 4), (3, 4, 4, 2), (3, 2)  # points on the sphere: heights and angles
 # class -> its arguments and the shape of x; layers as arguments are made anew for each test
 FLOW_LAYERS = {
     "ActNorm": (dict, VECTOR),
@@ -30,6 +30,7 @@ FLOW_LAYERS = {
     "Continuous": (lambda: {"velocity": net(), "num_steps": 1}, (3, 2)),
     "Conv1x1": (lambda: {"lu": True}, IMAGE),
     "Coupling": (lambda: {"conditioner": net()}, VECTOR),
+    "Cylinder": (lambda: {"conditioner": net(), "num_bins": 3}, POINTS),
     "DiagonalScale": (dict, IMAGE),
     "Flatten": (dict, IMAGE),
     "Gaussianize": (lambda: {"num_values": 3}, IMAGE),
@@ -39,6 +40,7 @@ FLOW_LAYERS = {
     "Permute": (dict, VECTOR),
     "Planar": (dict, VECTOR),
     "Rescale": (dict, IMAGE),
+    "Rotation": (dict, POINTS),
     "Squeeze": (dict, IMAGE),
 }
 NETS = {
@@ -46,21 +48,34 @@ NETS = {
     "MLP": (lambda: {"hidden": [5], "outputs": 8}, VECTOR),
     "ConvResNet": (lambda: {"filters": 3, "outputs": 5, "num_blocks": 1, "l2": 0.1}, IMAGE),
     "GlowConvNet": (lambda: {"width": 3, "outputs": 5}, IMAGE),
+    "Periodic": (lambda: {"net": net(), "outputs": 8}, VECTOR),
+    "PeriodicMADE": (lambda: {"hidden": [5], "outputs": 8}, VECTOR),
+    "PixelCNN": (lambda: {"image_shape": (2, 2, 1), "width": 3, "num_blocks": 1, "outputs": 8}, VECTOR),
     "WeightNormConv2D": (lambda: {"filters": 5}, IMAGE),
     "ZeroConv2D": (lambda: {"outputs": 5}, IMAGE),
 }
+AUTOREGRESSIVE = ("MADE", "PeriodicMADE", "PixelCNN")  # whose outputs are [B, P, n]
 TRANSFORMERS = {
     "Additive": dict,
     "Affine": dict,
+    "CircularSpline": lambda: {"num_bins": 3},
+    "DiscretizedLogistics": lambda: {"num_values": 3, "num_components": 2},
+    "IntervalSpline": lambda: {"num_bins": 3},
     "MixtureOfGaussians": lambda: {"num_components": 2},
     "Spline": lambda: {"num_bins": 3},
 }
 BASES = {"BijectorLayer", "Conditioner", "FlowLayer", "Transformer", "get"}
+PARTS = {"GatedBlock"}  # of a PixelCNN, without a `call` of its own
 
 
 def test_everything_that_is_exported_is_tested():
     for module, table in ((layers, FLOW_LAYERS), (nets, NETS), (transformers, TRANSFORMERS)):
-        assert set(module.__all__) - BASES == set(table)
+        assert set(module.__all__) - BASES - PARTS == set(table)
+
+
+def values(shape):
+    """Values in the domain of every layer."""
+    return np.random.default_rng(0).uniform(0.1, 0.9 if shape == POINTS else 2.9, size=shape).astype("float32")
 
 
 def check(cls, arguments, **kwargs):
@@ -74,11 +89,10 @@ def test_flow_layers(name):
     layer = cls(**make())
     layer.build(shape)
     latent = layer.latent_shape(shape[1:])
-    data = np.random.default_rng(0).uniform(0.1, 2.9, size=shape).astype("float32")
     check(
         cls,
         make(),
-        input_data=data,
+        input_data=values(shape),
         expected_output_shape=((3, *latent), (3,)),
         run_training_check=bool(layer.trainable_weights),
     )
@@ -87,7 +101,7 @@ def test_flow_layers(name):
 @pytest.mark.parametrize("name", NETS)
 def test_networks(name):
     make, shape = NETS[name]
-    expected = (3, 2, 4) if name == "MADE" else (*shape[:-1], make().get("outputs", 5))
+    expected = (3, 2, 4) if name in AUTOREGRESSIVE else (*shape[:-1], make().get("outputs", 5))
     check(getattr(nets, name), make(), input_shape=shape, expected_output_shape=expected)
 
 
@@ -98,6 +112,7 @@ def test_transformers(name):
     size = 4 * cls(**make()).num_parameters
     rng = np.random.default_rng(0)
     x, outputs = rng.normal(size=(3, 4)).astype("float32"), rng.normal(size=(3, size)).astype("float32")
+    x = {"IntervalSpline": np.tanh(x), "DiscretizedLogistics": values((3, 4))}.get(name, x)
     check(
         cls,
         make(),
@@ -125,7 +140,7 @@ def test_the_functional_api_gives_what_the_layer_gives(name):
     layer = getattr(layers, name)(**make())
     inputs = keras.Input(shape[1:])
     model = keras.Model(inputs, layer(inputs))
-    x = np.random.default_rng(0).uniform(0.1, 2.9, size=shape).astype("float32")
+    x = values(shape)
     for got, want in zip(model(x), layer.inverse_and_log_det(x), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 

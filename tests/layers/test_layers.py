@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import test_manifolds
 from keras import ops
 
 from tfflows import check_flow_layer, layers, models, nets, transformers
@@ -138,7 +139,8 @@ def test_every_exported_flow_layer_is_checked():
         for inner in getattr(layer, "layers", []):
             yield from classes(inner)
 
-    checked = {cls for make_layer, _ in LAYERS.values() for cls in classes(make_layer())}
+    makers = [make_layer for make_layer, *_ in (*LAYERS.values(), *test_manifolds.LAYERS.values())]
+    checked = {cls for make_layer in makers for cls in classes(make_layer())}
     exported = {cls for cls in map(layers.__dict__.get, layers.__all__) if issubclass(cls, layers.FlowLayer)}
     assert exported - {layers.FlowLayer, layers.BijectorLayer} <= checked
 
