@@ -36,22 +36,31 @@ def write(folder):
     for name in "abcd":
         (folder / name).write_bytes(os.urandom(300_000))
 
-print("ready", flush=True)
-while True:
-    store.publish(pathlib.Path(sys.argv[1]), write)
+# Each line asks for another process that writes: a fork, since importing takes longer than all of the writing.
+for _ in sys.stdin:
+    if process := os.fork():
+        os.waitpid(process, 0)
+        print("killed", flush=True)
+    else:
+        print(os.getpid(), flush=True)
+        while True:
+            store.publish(pathlib.Path(sys.argv[1]), write)
 """
 
 
 def writing(folder, kills=20, seed=0):
     """Kills a process that publishes one version after another; returns the counts if every version is whole."""
     draw, half_written = random.Random(seed), 0
-    for _ in range(kills):
-        with subprocess.Popen([sys.executable, "-c", WRITER, folder], stdout=subprocess.PIPE, cwd=ROOT) as writer:
-            writer.stdout.readline()
+    command, pipes = [sys.executable, "-c", WRITER, folder], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as parent:
+        for _ in range(kills):
+            print(file=parent.stdin, flush=True)
+            writer = int(parent.stdout.readline())
             time.sleep(draw.uniform(0, 0.2))
-            writer.kill()
-        half_written += (folder / store.PARTIAL).exists()
-        verify(folder)
+            os.kill(writer, signal.SIGKILL)
+            parent.stdout.readline()
+            half_written += (folder / store.PARTIAL).exists()
+            verify(folder)
     last = store.publish(folder, lambda partial: (partial / "a").write_text("after all kills"))
     verify(folder)
     if (folder / store.PARTIAL).exists() or int(last.name) != len(store.versions(folder)):
