@@ -48,6 +48,7 @@ def test_a_conditional_flow_without_labels_is_the_mixture_of_its_classes(images)
     np.testing.assert_allclose(scores.bits_per_dim(flow, images[:5]), -np.log2(prob) / 64, rtol=1e-6)
 
 
+@pytest.mark.backend_free
 def test_simple_images_pass_for_digits_by_likelihood_and_not_by_the_other_scores(flow, images):
     noise = np.random.RandomState(0).randint(0, 17, images.shape)
     assert scores.auroc(scores.bits_per_dim(flow, images), scores.bits_per_dim(flow, noise)) == 1

@@ -43,7 +43,10 @@ def test_densities_and_samples_of_trained_entries_are_unchanged(entries, name):
         assert np.mean(flow.sample(len(samples), seed=0, condition=labels) != samples) < 1e-3
 
 
-@pytest.mark.parametrize("name", SAVED)
+# Keras reads the files in one way on both backends: one stands for the others on JAX.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.backend_free] * (name != "glow_conditional")) for name in SAVED]
+)
 def test_keras_files_of_version_0_1_load(name):
     flow = keras.saving.load_model(FOLDER / f"{name}.keras", safe_mode=True)
     with np.load(FOLDER / "saved.npz", allow_pickle=False) as values:
