@@ -13,7 +13,7 @@ from tfflows.zoo.recipe import Recipe
 SHIPPED = [name for name in zoo.list_models() if name.endswith(("_digits", "_digits_conditional"))]
 
 
-@pytest.mark.parametrize(  # on JAX, where each takes long to compile, one; test_reference_values has the densities of all
+@pytest.mark.parametrize(  # on JAX, where each takes long to compile, one; test_reference_values has all densities
     "name", [pytest.param(name, marks=[pytest.mark.backend_free] * (name != "glow_digits")) for name in SHIPPED]
 )
 def test_shipped_weights(name):
