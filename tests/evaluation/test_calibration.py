@@ -38,6 +38,13 @@ def test_a_p_value_is_the_share_of_held_out_images_that_are_at_least_as_strange(
         np.testing.assert_array_equal(of_new > calibrated.threshold(rate), by_hand <= rate)
 
 
+def test_a_score_of_nan_is_the_strangest_everywhere(tmp_path, flow):
+    found = verdicts.Verdicts(["digit", "broken"], np.array([9.0, np.nan]), np.ones(2), np.ones(2, bool), 0.5, "s", 9)
+    assert scores.calibrate(flow, images(199, 0)).p_value_of_scores(np.nan) == 1 / 200
+    page = verdicts.write(found, images(2, 0), tmp_path, "title")[1].read_text("utf-8")
+    assert page.index('alt="broken"') < page.index('alt="digit"')
+
+
 @pytest.mark.backend_free
 def test_the_share_of_false_alarms_is_the_rate_whatever_the_score(flow):
     """1,000 held-out sets of 99 images, one new image each: 50 false alarms at 5 %, within binomial error."""

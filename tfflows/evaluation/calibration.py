@@ -77,27 +77,12 @@ class Calibration:
         Raises:
             InputError: the rate is not between 0 and 1, or there are too few held-out images for it.
         """
-        return float(self.held_out[len(self.held_out) - self._num_above(false_alarm_rate)])
+        return float(self.held_out[len(self.held_out) - largest_rank(false_alarm_rate, len(self.held_out))])
 
     def is_anomaly(self, images: Images, false_alarm_rate: float, batch_size: int = 256) -> np.ndarray:
         """Returns booleans [N]: whether the p-value is at most `false_alarm_rate`; errors as of `threshold`."""
-        threshold = self.threshold(false_alarm_rate)
-        return self.scores(images, batch_size) > threshold
-
-    def _num_above(self, false_alarm_rate: float) -> int:
-        """Returns how many of the possible p-values are at most a rate."""
-        if not 0 < false_alarm_rate < 1:
-            raise InputError(f"false_alarm_rate is {false_alarm_rate}, expected a number between 0 and 1, as 0.01")
-        n = len(self.held_out)
-        possible = np.arange(1, n + 1) / (n + 1)
-        number = int(np.searchsorted(possible, false_alarm_rate, side="right"))
-        if number == 0:
-            needed = math.ceil(1 / false_alarm_rate - 1 - 1e-9)
-            raise InputError(
-                f"false_alarm_rate is {false_alarm_rate} and {n} held-out images tell no rate below {possible[0]:.2g}: "
-                f"calibrate with at least {needed:,} images, or give a larger rate"
-            )
-        return number
+        self.threshold(false_alarm_rate)  # refuses a rate before the images are scored, which takes time
+        return self.p_value(images, batch_size) <= false_alarm_rate
 
     def save(self, path: str | Path) -> None:
         """Writes everything but the flow to a JSON file."""
@@ -120,6 +105,25 @@ class Calibration:
             return cls(flow, held_out=held_out, **fields)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise CorruptError(f"{path} is no calibration ({error}): write it again with Calibration.save") from error
+
+
+def largest_rank(false_alarm_rate: float, num_held_out: int) -> int:
+    """Returns the largest k >= 1 whose p-value k / (n + 1) is at most a rate, for n held-out images.
+
+    Raises:
+        InputError: the rate is not between 0 and 1, or below the smallest p-value.
+    """
+    if not 0 < false_alarm_rate < 1:
+        raise InputError(f"false_alarm_rate is {false_alarm_rate}, expected a number between 0 and 1, as 0.01")
+    possible = np.arange(1, num_held_out + 1) / (num_held_out + 1)
+    rank = int(np.searchsorted(possible, false_alarm_rate, side="right"))
+    if rank == 0:
+        needed = math.ceil(1 / false_alarm_rate - 1 - 1e-9)
+        raise InputError(
+            f"false_alarm_rate is {false_alarm_rate} and {num_held_out} held-out images tell no rate below "
+            f"{possible[0]:.2g}: calibrate with at least {needed:,} images, or give a larger rate"
+        )
+    return rank
 
 
 def calibrate(

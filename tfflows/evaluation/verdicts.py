@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from tfflows.errors import explained_os_errors
-from tfflows.evaluation.calibration import Calibration
+from tfflows.evaluation.calibration import Calibration, largest_rank
 from tfflows.evaluation.images import tile
 
 PAGE = """<!doctype html>
@@ -108,7 +108,7 @@ def expected_alarms(number: int, num_held_out: int, false_alarm_rate: float, lev
         false_alarm_rate: with k >= 1.
         level: of the interval.
     """
-    k = int(np.searchsorted(np.arange(1, num_held_out + 1) / (num_held_out + 1), false_alarm_rate, side="right"))
+    k = largest_rank(false_alarm_rate, num_held_out)
     low, high = stats.betabinom(number, k, num_held_out + 1 - k).interval(level)
     return int(low), int(high)
 
@@ -140,7 +140,8 @@ def write(
     for name, score, p, alarm in rows:
         writer.writerow([name, f"{score:.6f}", f"{p:.6g}", "yes" if alarm else "no"])
     items = []
-    for index in np.argsort(-verdicts.scores, kind="stable")[:num]:
+    strangest = np.argsort(-np.nan_to_num(verdicts.scores, nan=np.inf, posinf=np.inf), kind="stable")
+    for index in strangest[:num]:
         flagged = ' class="flagged"' if verdicts.alarms[index] else ""
         png = base64.b64encode(tile(images[index], num_values)).decode()
         name, p, score = html.escape(verdicts.names[index]), verdicts.p_values[index], verdicts.scores[index]

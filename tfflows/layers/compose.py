@@ -133,12 +133,10 @@ class Chain(_Composite):
         return values
 
     def initialize(self, x: Tensor, condition: Tensor | None = None) -> None:
-        narrow = self.initial_images > 0
         for layer in reversed(self.layers):
-            if narrow and not layer.initial_images:
-                narrow, x = False, x[:INITIAL_BATCH]
-                condition = None if condition is None else condition[:INITIAL_BATCH]
             layer.initialize(x, condition)
+            if self.initial_images:
+                x, condition = x[:INITIAL_BATCH], None if condition is None else condition[:INITIAL_BATCH]
             x, _ = layer.inverse_and_log_det(x, condition=condition)
 
     def get_config(self) -> dict[str, Any]:
