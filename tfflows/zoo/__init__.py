@@ -1,9 +1,9 @@
 """The zoo: models by name, as recipes, as untrained flows and as trained ones.
 
 A name is that of a recipe in the zoo, of weights that you trained with a recipe of your own, or an address on the
-Hugging Face hub, `hf://ORG/NAME[@REVISION]`. Weights that you
-trained go before those that come with tfflows; a run that is not of the zoo's recipe as it stands gets a name of its
-own, see `stored_name`, so that it never takes the place of an entry of the zoo.
+Hugging Face hub, `hf://ORG/NAME[@REVISION]`. Weights that you trained go before those that come with tfflows; a run
+that is not of the zoo's recipe as it stands gets a name of its own, see `stored_name`, so that it never takes the place
+of an entry of the zoo.
 """
 
 import dataclasses

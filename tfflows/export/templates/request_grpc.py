@@ -15,8 +15,8 @@ channel = grpc.insecure_channel(
 stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
 
-def predict(signature, **inputs):
-    """Arrays by name from arrays by name. `request.model_spec.version.value = 2` would ask for version 2."""
+def predict(signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns outputs by name for inputs by name. `request.model_spec.version.value = 2` would ask for version 2."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name = name
     request.model_spec.signature_name = signature

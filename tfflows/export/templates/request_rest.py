@@ -8,14 +8,14 @@ name = sys.argv[1]
 url = f"{sys.argv[2] if len(sys.argv) > 2 else 'http://127.0.0.1:8501'}/v1/models/{name}"
 
 
-def get(path):
-    """The answer to a GET below the model's URL."""
+def get(path: str) -> dict:
+    """Returns the answer to a GET below the model's URL."""
     with urllib.request.urlopen(url + path, timeout=60) as response:
         return json.load(response)
 
 
-def predict(signature, **columns):
-    """All rows of a request at once, one list for each input; the answer has the same form."""
+def predict(signature: str, **columns: list) -> dict | list:
+    """Sends all rows at once, one list for each input; returns one for each output, or that of a single output."""
     body = json.dumps({"signature_name": signature, "inputs": columns}).encode()
     with urllib.request.urlopen(f"{url}:predict", body, timeout=60) as response:
         return json.load(response)["outputs"]
