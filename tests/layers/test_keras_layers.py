@@ -51,6 +51,7 @@ NETS = {
     "Periodic": (lambda: {"net": net(), "outputs": 8}, VECTOR),
     "PeriodicMADE": (lambda: {"hidden": [5], "outputs": 8}, VECTOR),
     "PixelCNN": (lambda: {"image_shape": (2, 2, 1), "width": 3, "num_blocks": 1, "outputs": 8}, VECTOR),
+    "PreActivationResNet": (lambda: {"width": 3, "num_blocks": 1, "outputs": 5}, IMAGE),
     "WeightNormConv2D": (lambda: {"filters": 5}, IMAGE),
     "ZeroConv2D": (lambda: {"outputs": 5}, IMAGE),
 }

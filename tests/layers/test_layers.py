@@ -33,6 +33,10 @@ LAYERS = {
     "checkerboard flipped": (coupling(conv, mask="checkerboard", flip=True), (3, 4, 1)),
     "channels": (coupling(conv), (2, 3, 4)),
     "spline": (coupling(transformer=transformers.Spline(4)), (5,)),
+    "spline of a network with batch normalisation": (
+        coupling(lambda: nets.PreActivationResNet(8, 1, dropout=0.2), transformer=transformers.Spline(4)),
+        (4, 3, 2),
+    ),
     "autoregressive": (autoregressive(), (5,)),
     "autoregressive of random degrees": (autoregressive(degrees="random"), (20,)),
     "autoregressive mixture of gaussians": (autoregressive(transformers.MixtureOfGaussians(3)), (4,)),

@@ -91,7 +91,9 @@ def make_parser() -> argparse.ArgumentParser:
         "name", nargs="?", metavar="NAME", help="a model, see `tfflows list`, or a recipe.toml of your own"
     )
     sub.add_argument(
-        "--model", metavar="FAMILY", help="of the images of --data: glow (default), realnvp, maf, maf_conv or nice"
+        "--model",
+        metavar="FAMILY",
+        help="of the images of --data: glow (default), realnvp, neural_spline, maf, maf_conv or nice",
     )
     sub.add_argument("--size", type=_at_least(8), metavar="N", help="resize the images of --data to NxN; default <= 32")
     sub.add_argument("--epochs", type=_at_least(1), metavar="N", help="default that of the recipe")

@@ -31,7 +31,7 @@ def propose(
 
     Args:
         found: what `take_inventory` returned.
-        family: "glow", "realnvp", "maf", "maf_conv" or "nice".
+        family: "glow", "realnvp", "neural_spline", "maf", "maf_conv" or "nice".
         name: of the recipe; by default the family and the name of the folder, as `zoo.stored_name` has it.
         size: height and width of the model's images, a multiple of 4; by default the images' own up to 32.
         epochs: passes over the images; by default as many as make 10,000 steps, from 10 to 200.
@@ -125,6 +125,12 @@ def _realnvp(height: int, width: int, channels: int) -> tuple[dict[str, Any], fl
     return arguments, height * width * 7 * levels * filters * 12
 
 
+def _neural_spline(height: int, width: int, channels: int) -> tuple[dict[str, Any], float]:
+    levels, steps, blocks, filters = _halvings(height, width), 4, 2, 48
+    arguments = {"num_levels": levels, "num_steps": steps, "width": filters, "num_blocks": blocks, "num_bins": 8}
+    return arguments, height * width / 3 * steps * blocks * 4 * filters * 12
+
+
 def _maf(height: int, width: int, channels: int) -> tuple[dict[str, Any], float]:
     arguments = {"num_layers": 5, "hidden": [512, 512], "alpha": 0.05}
     return arguments, 5 * (height * width * channels * 4 + 1024) * 12
@@ -144,6 +150,7 @@ FAMILIES: Mapping[str, Callable[[int, int, int], tuple[dict[str, Any], float]]] 
     "glow": _glow,
     "maf": _maf,
     "maf_conv": _maf_conv,
+    "neural_spline": _neural_spline,
     "nice": _nice,
     "realnvp": _realnvp,
 }

@@ -107,6 +107,9 @@ def _check(
     for weight in layer.weights:
         if "float" in weight.dtype:
             weight.assign(scale * rng.normal(size=weight.shape))
+    for each in layer._flatten_layers():
+        if isinstance(each, keras.layers.BatchNormalization):  # of a network: its variance must stay positive
+            each.moving_variance.assign(np.exp(each.moving_variance))
     latent_shape = tuple(layer.latent_shape(event_shape))
     size = int(np.prod(event_shape))
     _require(int(np.prod(latent_shape)) == size, f"latent_shape {latent_shape} has another size than {event_shape}")

@@ -11,6 +11,7 @@ from tfflows.nets.made import MADE
 from tfflows.nets.mlp import MLP
 from tfflows.nets.periodic import Periodic, PeriodicMADE
 from tfflows.nets.pixelcnn import GatedBlock, PixelCNN
+from tfflows.nets.preactivation import PreActivationResNet
 
 __all__ = [
     "MADE",
@@ -22,6 +23,7 @@ __all__ = [
     "Periodic",
     "PeriodicMADE",
     "PixelCNN",
+    "PreActivationResNet",
     "WeightNormConv2D",
     "ZeroConv2D",
 ]
