@@ -33,10 +33,6 @@ LAYERS = {
     "checkerboard flipped": (coupling(conv, mask="checkerboard", flip=True), (3, 4, 1)),
     "channels": (coupling(conv), (2, 3, 4)),
     "spline": (coupling(transformer=transformers.Spline(4)), (5,)),
-    "spline of a network with batch normalisation": (
-        coupling(lambda: nets.PreActivationResNet(8, 1, dropout=0.2), transformer=transformers.Spline(4)),
-        (4, 3, 2),
-    ),
     "autoregressive": (autoregressive(), (5,)),
     "autoregressive of random degrees": (autoregressive(degrees="random"), (20,)),
     "autoregressive mixture of gaussians": (autoregressive(transformers.MixtureOfGaussians(3)), (4,)),
@@ -89,6 +85,14 @@ LAYERS = {
             (2, 2, 1), 17, num_layers=2, hidden=(8,), transformer="spline", batch_norm=False, alpha=0.05
         ),
         (2, 2, 1),
+    ),
+    "neural spline": (
+        lambda: models.neural_spline((4, 4, 1), 17, num_levels=2, num_steps=1, width=8, num_blocks=1, dropout=0.2),
+        (4, 4, 1),
+    ),
+    "neural spline of one scale": (
+        lambda: models.neural_spline((4, 4, 1), 17, num_levels=1, num_steps=1, width=8, num_blocks=1, multiscale=False),
+        (4, 4, 1),
     ),
     "nice": (lambda: models.nice((4, 4, 1), 17, hidden=(8,)), (4, 4, 1)),
 }
