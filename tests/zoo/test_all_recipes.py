@@ -15,7 +15,7 @@ PARAMETERS = {
     "glow_celeba_hq256": 168_786_576,
     "glow_cifar10": 44_052_816,
     "glow_cifar10_spline": 11_833_038,
-    "glow_digits": 153_696,
+    "glow_digits": 153_713,
     "glow_digits_spline": 427_433,
     "glow_fashion_mnist": 279_136,
     "glow_fashion_mnist_spline": 427_672,
