@@ -18,6 +18,7 @@ from tfflows import data, zoo
 from tfflows.cli import main
 from tfflows.errors import DivergedError, StoreError
 from tfflows.training import Run, checkpoints, train
+from tfflows.training.publish import emulates_bfloat16
 from tfflows.zoo import store
 from tfflows.zoo.builder import compile_flow, make_optimizer
 from tfflows.zoo.recipe import Recipe, TrainConfig
@@ -184,3 +185,12 @@ def test_learning_rate_rises_linearly_then_follows_a_cosine():
     assert float(rate(100)) == float(rate(150)) == pytest.approx(0.0, abs=1e-6)
     constant = make_optimizer(dataclasses.replace(config, schedule="constant"), steps_per_epoch=10)._learning_rate
     assert float(constant(100)) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "emulated"), [("fma avx2 f16c", True), ("avx2 avx512_bf16", False), ("asimd bf16", False)]
+)
+def test_a_cpu_without_bfloat16_is_told_from_its_flags(tmp_path, flags, emulated):
+    (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
+    assert emulates_bfloat16(tmp_path / "cpuinfo") == emulated
+    assert not emulates_bfloat16(tmp_path / "nothing")  # not on Linux

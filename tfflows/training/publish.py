@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,19 @@ def device() -> str:
 
         names = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
     return ", ".join(names) or f"CPU, {os.cpu_count()} cores"
+
+
+def emulates_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Returns whether training runs on a CPU without instructions for bfloat16, as far as Linux tells.
+
+    There TensorFlow and XLA convert to float32 and back around every operation, which is slower than float32.
+
+    Args:
+        cpuinfo: the file in which Linux lists what the CPU can do.
+    """
+    if not device().startswith("CPU") or not cpuinfo.is_file():
+        return False
+    return not re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", cpuinfo.read_text())
 
 
 def versions() -> dict[str, str]:

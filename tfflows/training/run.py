@@ -21,7 +21,7 @@ from tfflows.errors import InputError, StoreError
 from tfflows.flow import batches as images_of_fit
 from tfflows.flow import statistics
 from tfflows.training import callbacks, checkpoints, devices
-from tfflows.training.publish import device, publish
+from tfflows.training.publish import device, emulates_bfloat16, publish
 from tfflows.zoo import store
 from tfflows.zoo.builder import compile_flow
 from tfflows.zoo.recipe import Recipe
@@ -204,6 +204,8 @@ def _train(
                 f"epochs {first_epoch + 1} to {train.epochs} on {device()}; tensorboard --logdir {logs}",
                 flush=True,
             )
+            if train.precision == "mixed_bfloat16" and emulates_bfloat16():
+                print("this CPU has no arithmetic in bfloat16: --precision float32 is faster on it", flush=True)
         with devices.without_constant_folding():
             flow.fit(
                 batches,
