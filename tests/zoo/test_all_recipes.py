@@ -35,7 +35,7 @@ PARAMETERS = {
     "maf_conv_mnist": 213_999,
     "maf_digits": 1_383_680,
     "maf_digits_conditional": 1_390_272,
-    "maf_fashion_mnist": 7_352_640,
+    "maf_fashion_mnist": 7_553_344,
     "maf_mnist": 7_553_344,
     "maf_mnist_conditional": 7_378_240,
     "maf_mnist_conditional_mog": 43_333_920,
