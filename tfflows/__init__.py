@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import multiprocessing
 import os
 import sys
 from typing import Any
@@ -40,6 +41,11 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
+def _reads_images() -> bool:
+    """Returns whether this is one of Grain's worker processes, which read the images of `tfflows.data`."""
+    return multiprocessing.current_process().name.startswith("grain-")
+
+
 def _is_command_line() -> bool:
     """Returns whether this process is the command `tfflows` or `python -m tfflows`."""
     if os.path.basename(sys.argv[0] if sys.argv else "") in ("tfflows", "tfflows.exe"):
@@ -48,8 +54,12 @@ def _is_command_line() -> bool:
 
 
 # Keras loads a saved model by the registered names of its classes, so that they are all imported with the package. The
-# command line does without: its help must not wait for TensorFlow.
-if not _is_command_line():
+# command line does without, its help must not wait for TensorFlow, and so does what only reads images.
+if _reads_images():
+    from absl import logging
+
+    logging.set_verbosity(logging.ERROR)  # each process would say that it found no JAX
+elif not _is_command_line():
     import tfflows._backend  # first, since it keeps TensorFlow quiet while it loads
     import tfflows.flow
     import tfflows.models  # noqa: F401  (with layers, nets, transformers and dequantizers)

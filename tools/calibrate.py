@@ -13,16 +13,15 @@ import sys
 from ship import SAVED_MODELS
 
 from tfflows import data, zoo
-from tfflows.evaluation.calibration import FILE, calibrate
+from tfflows.evaluation.calibration import FILE, NUM_CALIBRATION, calibrate
 from tfflows.export import export, verdict
-from tfflows.training.publish import NUM_CALIBRATION
 from tfflows.zoo import store
 
 
 def add(name):
     folder = zoo.artefact(name, packaged=True)
     flow, recipe = zoo.load(name, weights="packaged"), zoo.Recipe.from_toml(folder / "recipe.toml")
-    calibration = calibrate(flow, data.arrays(recipe.data, "validation")["image"][:NUM_CALIBRATION])
+    calibration = calibrate(flow, data.arrays(recipe.data, "validation", NUM_CALIBRATION)["image"])
     calibration.save(folder / FILE)
     if (folder / "saved_model.pb").is_file() and verdict.in_graph(calibration):
         export(flow, folder, calibration)

@@ -19,10 +19,9 @@ import numpy as np
 
 from tfflows import data, zoo
 from tfflows.evaluation import evaluate
-from tfflows.evaluation.calibration import FILE, calibrate
+from tfflows.evaluation.calibration import FILE, NUM_CALIBRATION, calibrate
 from tfflows.evaluation.images import save_png
 from tfflows.plots import sample_images
-from tfflows.training.publish import NUM_CALIBRATION
 from tfflows.zoo import store
 from tfflows.zoo.recipe import Recipe
 
@@ -67,7 +66,7 @@ def ship(trained, root=SAVED_MODELS, full=False, path=None):
         save_png(folder / "samples.png", sample_images(flow), flow.num_values)
         stored = {**metrics, **figures, "data": data.version(recipe.data, path), "storage": "float16"}
         (folder / "metrics.json").write_text(json.dumps(stored, indent=1) + "\n")
-        validation = data.arrays(recipe.data, "validation", path=path)["image"][:NUM_CALIBRATION]
+        validation = data.arrays(recipe.data, "validation", NUM_CALIBRATION, path)["image"]
         calibrate(flow, validation).save(folder / FILE)
 
     return store.publish(root / recipe.name, write)

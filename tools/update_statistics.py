@@ -17,12 +17,11 @@ from ship import SAVED_MODELS, halve
 
 from tfflows import data, zoo
 from tfflows.evaluation import evaluate
-from tfflows.evaluation.calibration import FILE, calibrate
+from tfflows.evaluation.calibration import FILE, NUM_CALIBRATION, calibrate
 from tfflows.evaluation.images import save_png
 from tfflows.export import export
 from tfflows.flow import batches
 from tfflows.plots import sample_images
-from tfflows.training.publish import NUM_CALIBRATION
 from tfflows.zoo import store
 
 NUM_IMAGES, BATCH = 10_000, 250
@@ -59,7 +58,7 @@ def update(name):
         count = min(NUM_IMAGES, steps * BATCH)
         changed = {"validation_bits_per_dim": after, "statistics": f"recomputed over {count:,} training images"}
         (target / "metrics.json").write_text(json.dumps({**metrics, **figures, **changed}, indent=1) + "\n")
-        calibration = calibrate(flow, data.arrays(recipe.data, "validation")["image"][:NUM_CALIBRATION])
+        calibration = calibrate(flow, data.arrays(recipe.data, "validation", NUM_CALIBRATION)["image"])
         calibration.save(target / FILE)
         if "storage" not in metrics:
             export(flow, target, calibration)

@@ -1,9 +1,12 @@
 """Real builders of TensorFlow Datasets, prepared in a temporary folder without a network."""
 
+import pickle
+
 import numpy as np
 import pytest
 
 from tfflows import data
+from tfflows.data.pipeline import open_split
 from tfflows.errors import DataError
 from tfflows.zoo.recipe import DataConfig
 
@@ -74,6 +77,22 @@ def test_slices_crop_and_limit_on_images_of_several_sizes():
     assert data.arrays(recipe, "test")["image"][:, 0, 0, 0].tolist() == [81, 84, 87]
     assert len(data.arrays(recipe, "train", limit=5)["image"]) == 5
     assert data.version(recipe) == "tiny_photos/2.1.0"
+
+
+def test_large_data_sets_are_read_by_index_where_they_are_array_records(monkeypatch, tmp_path):
+    recipe = DataConfig("tiny_photos", (16, 16, 3), crop=(16, 16), train="train[:80%]")
+    expected = data.arrays(recipe, "train")["image"]
+    monkeypatch.setenv("TFFLOWS_IN_MEMORY_GB", "0")
+    with pytest.raises(DataError, match="tfds build tiny_photos --file_format=array_record --data_dir=FOLDER") as error:
+        open_split(recipe, "train")
+    assert "\n" not in str(error.value)
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path / "records"))
+    tfds.builder("tiny_photos", file_format="array_record").download_and_prepare()
+    split = open_split(recipe, "train")
+    np.testing.assert_array_equal(split.take(range(24))["image"], expected)
+    copy = pickle.loads(pickle.dumps(split))  # as worker processes get it
+    np.testing.assert_array_equal(copy.take([7, 2])["image"], expected[[7, 2]])
+    np.testing.assert_array_equal(data.arrays(recipe, "train", limit=9)["image"], expected[:9])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import dataclasses
 import importlib.util
 import json
 import shlex
+import sys
 from pathlib import Path
 
 from tfflows import zoo
@@ -148,9 +149,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from tfflows.evaluation import evaluate
 
     path = arguments.data or zoo.metrics(arguments.name, arguments.version).get("path")
-    images = data.arrays(recipe.data, arguments.split, arguments.limit, path)
+    images = data.batches(recipe.data, arguments.split, arguments.batch_size, arguments.limit, path)
     flow = zoo.load(arguments.name, arguments.version)
-    result = evaluate(flow, images, recipe.evaluation, arguments.batch_size)
+    result = evaluate(flow, images, recipe.evaluation, verbose=int(sys.stdout.isatty()))
     source = data.version(recipe.data, path)
     print(
         f"{arguments.split} bits/dim {result['bits_per_dim']:.4f}, {result['protocol']}\n"
@@ -160,6 +161,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if arguments.robustness:
         from tfflows.evaluation import robustness
 
+        limit = min(arguments.limit or robustness.LARGEST_COUNT, robustness.LARGEST_COUNT)
+        images = data.arrays(recipe.data, arguments.split, limit, path)
         print("\n" + robustness.table(robustness.measure(flow, images)), end="")
 
 
@@ -176,7 +179,8 @@ def score(arguments: argparse.Namespace) -> None:
     flow = zoo.load(name, arguments.version)
     calibrated = calibration.load_calibration(flow, folder)
     if calibrated is None or arguments.score not in (None, calibrated.score):
-        held_out = data.arrays(recipe.data, "validation", path=zoo.metrics(name, arguments.version).get("path"))
+        path = zoo.metrics(name, arguments.version).get("path")
+        held_out = data.arrays(recipe.data, "validation", calibration.NUM_CALIBRATION, path)
         print(f"calibrating on {len(held_out['image']):,} validation images", flush=True)
         calibrated = calibration.calibrate(flow, held_out["image"], arguments.score or "bits_per_dim")
     names = [path.relative_to(Path(arguments.folder).expanduser()).as_posix() for path in paths]

@@ -1,9 +1,13 @@
 """Images for training and evaluation: from TensorFlow Datasets, the user's own files, or scikit-learn's digits.
 
 pipeline   splits as arrays, and batches for training and evaluation
+split      a split whose images are taken by index, from memory or from disk
+stream     batches as functions of their index, and the processes that compute them ahead
+adapters   batches as Keras takes them
 catalog    the data sets of TensorFlow Datasets
 digits     scikit-learn's handwritten digits
-files      the user's own images: a folder, or an .npz file
+files      the user's own images: a folder
+npz        or an .npz file
 inventory  what such a folder or file holds
 proposal   a recipe for it
 prepare    crop, resize, fewer grey values

@@ -2,9 +2,10 @@
 
 import contextlib
 import difflib
+import functools
 import tempfile
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 import numpy as np
@@ -14,43 +15,81 @@ from tfflows.errors import DataError
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
-BLOCK = 256  # images read at a time
+LARGEST_BLOCK = 256  # images read at a time
 REMEDY = "set TFDS_DATA_DIR to a folder that holds it, or give images with --data PATH"
 
 
-def read_tfds(name: str, split: str, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
-    """Yields a split of a tfds data set in blocks, in file order.
+class TfdsImages:
+    """A split of a tfds data set, which is downloaded and prepared where it is not yet.
+
+    It is read in order, or by index where its files are ArrayRecord: {"image": [h, w, C]}, with "label" [] where the
+    data set has labels.
 
     Args:
         name: of the data set.
         split: a tfds split; slices are allowed, as "train[:90%]".
-        limit: the largest number of images to read; None for all.
-
-    Yields:
-        {"image": [n, H, W, C]}, with "label" [n] where the data set has labels.
 
     Raises:
-        DataError: there is no such data set or split, it has no images, or it cannot be downloaded.
+        DataError: there is no such data set or split, it has no images, or it cannot be downloaded; when it is read by
+            index, its files are read in order alone.
     """
-    builder = open_builder(name)
-    import tensorflow as tf
-    import tensorflow_datasets as tfds
 
-    features = builder.info.features
-    if "image" not in features or len(features["image"].shape) != 3:
-        raise DataError(f"the data set {name!r} has no feature 'image' [H, W, C]: choose an image data set")
-    _ensure_prepared(builder)
-    try:
-        examples = builder.as_dataset(split=split, shuffle_files=False)
-    except ValueError as error:
-        message = str(error).splitlines()[0]
-        raise DataError(f"{name!r} has no split {split!r} ({message}): correct the recipe") from None
-    keys = [key for key in ("image", "label") if key in features]
-    images = examples.map(lambda example: {key: example[key] for key in keys})
-    if limit is not None:
-        images = images.take(limit)
-    size = 1 if None in features["image"].shape else BLOCK
-    yield from tfds.as_numpy(images.batch(size).prefetch(tf.data.AUTOTUNE))
+    def __init__(self, name: str, split: str) -> None:
+        self.builder = builder = open_builder(name)
+        features = builder.info.features
+        if "image" not in features or len(features["image"].shape) != 3:
+            raise DataError(f"the data set {name!r} has no feature 'image' [H, W, C]: choose an image data set")
+        _ensure_prepared(builder)
+        self.full_name, self.folder, self.split = builder.info.full_name, str(builder.data_path), split
+        self.keys = [key for key in ("image", "label") if key in features]
+        self.block_size = 1 if None in features["image"].shape else LARGEST_BLOCK
+        self.formats = {each.value for each in builder.info.available_file_formats()}
+        try:
+            self.number = builder.info.splits[split].num_examples
+        except (KeyError, ValueError) as error:
+            message = str(error.args[0]).splitlines()[0]
+            raise DataError(f"{name!r} has no split {split!r} ({message}): correct the recipe") from None
+
+    @functools.cached_property
+    def records(self) -> Sequence[dict[str, np.ndarray]]:
+        """The examples, read by index; from the folder alone, since other processes may not know the builder's code."""
+        import tensorflow_datasets as tfds
+
+        if "array_record" not in self.formats:
+            raise DataError(
+                f"the split {self.split!r} of {self.full_name!r} is too large for memory, and files of the format "
+                f"{' or '.join(sorted(self.formats))} are not read by index: prepare it again with tfds build "
+                f"{self.full_name.rpartition('/')[0]} --file_format=array_record --data_dir=FOLDER, and set "
+                "TFDS_DATA_DIR=FOLDER"
+            )
+        builder = tfds.builder_from_directory(self.folder)
+        return builder.as_data_source(self.split, file_format="array_record")
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = vars(self).items()
+        return {key: value for key, value in state if key not in ("builder", "records")}  # each process has its own
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        example = self.records[index]
+        return {key: example[key] for key in self.keys}
+
+    def blocks(self, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
+        """Yields the first images, at most `limit`, in blocks [n, h, w, C]: one by one where their sizes differ."""
+        if self.formats == {"array_record"}:  # which tf.data does not read
+            for index in range(min(len(self), limit or len(self))):
+                yield {key: np.asarray(value)[None] for key, value in self[index].items()}
+            return
+        import tensorflow as tf
+        import tensorflow_datasets as tfds
+
+        examples = self.builder.as_dataset(split=self.split, shuffle_files=False)
+        images = examples.map(lambda example: {key: example[key] for key in self.keys})
+        if limit is not None:
+            images = images.take(limit)
+        yield from tfds.as_numpy(images.batch(self.block_size).prefetch(tf.data.AUTOTUNE))
 
 
 def open_builder(name: str) -> "tfds.core.DatasetBuilder":

@@ -5,10 +5,33 @@ Learning Repository, 1998. scikit-learn keeps its order, in which the writers fo
 cut it without shuffling, so that the test images come from writers that training never saw.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 FULL_NAME = "digits/1.0.0"
 SPLITS = {"train": (0, 1297), "validation": (1297, 1437), "test": (1437, 1797)}
+
+
+class DigitsImages:
+    """A split of the digits, read by index: {"image": uint8 [8, 8, 1], "label": int32 []}.
+
+    Args:
+        split: "train", "validation" or "test".
+    """
+
+    def __init__(self, split: str) -> None:
+        self.images = load_digits(split)
+
+    def __len__(self) -> int:
+        return len(self.images["image"])
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return {key: array[index] for key, array in self.images.items()}
+
+    def blocks(self, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
+        """Yields the first images, at most `limit`, as one block [n, 8, 8, 1]."""
+        yield {key: array[:limit] for key, array in self.images.items()}
 
 
 def load_digits(split: str) -> dict[str, np.ndarray]:

@@ -1,11 +1,11 @@
-"""The user's own images: a folder of PNG and JPEG files, or an .npz file of arrays.
+"""The user's own images: a folder of PNG and JPEG files (an .npz file of arrays: `npz`).
 
 Both may have the parts `train`, `validation` (or `val`) and `test`: as subfolders, or as arrays. Where there are no
 parts, of every ten images eight train, one validates and one tests. Where `validation` or `test` alone is missing, a
 tenth of `train` takes its place.
 """
 
-import zipfile
+import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -18,24 +18,38 @@ SPLITS = ("train", "validation", "test")
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 
 
-def read_folder(folder: Path, split: str, channels: int, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
-    """Yields {"image": uint8 [1, H, W, channels]} for each image of a split, in the order of their names.
+class FolderImages:
+    """A split of a folder, read by index in the order of the names: {"image": uint8 [H, W, channels]}.
 
     Args:
         folder: of the images, which may lie in subfolders of any depth.
         split: "train", "validation" or "test".
         channels: 1 for grey or 3 for colour; images of another kind are converted.
-        limit: the largest number of images to read; None for all.
 
     Raises:
-        DataError: an image cannot be read or has more than 8 bits per channel, or the folder has no such split.
+        DataError: the folder has no such split; when it is read, an image is unreadable or has more than 8 bits per
+            channel.
     """
-    for path in image_paths(folder, split)[:limit]:
-        yield {"image": read_image(path, channels)[None]}
+
+    def __init__(self, folder: Path, split: str, channels: int) -> None:
+        self.folder, self.channels = folder, channels
+        names = [str(path.relative_to(folder)) for path in image_paths(folder, split)]
+        self.names = np.array([os.fsencode(name) for name in names], "S")  # a tenth of what as many paths take
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return {"image": read_image(self.folder / os.fsdecode(self.names[index]), self.channels)}
+
+    def blocks(self, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
+        """Yields the first images, at most `limit`, in blocks [1, H, W, channels]: their sizes may differ."""
+        for index in range(min(len(self), limit or len(self))):
+            yield {"image": self[index]["image"][None]}
 
 
 def read_image(path: Path, channels: int) -> np.ndarray:
-    """Returns an image file as uint8 [H, W, channels], 1 for grey or 3 for colour; `DataError` as of `read_folder`."""
+    """Returns an image file as uint8 [H, W, channels], 1 for grey or 3 for colour; `DataError` as of `FolderImages`."""
     try:
         with Image.open(path) as picture:
             if picture.mode.startswith(("I", "F")):
@@ -48,7 +62,7 @@ def read_image(path: Path, channels: int) -> np.ndarray:
 
 def image_paths(folder: Path, split: str) -> list[Path]:
     """Returns the sorted paths of the images of a split of a folder; `DataError` if it has no such split."""
-    part, tenths = _place([path.name for path in folder.iterdir() if path.is_dir()], split, folder, "subfolders")
+    part, tenths = place([path.name for path in folder.iterdir() if path.is_dir()], split, folder, "subfolders")
     root = folder / part if part else folder
     paths = paths_in(root)
     return [path for index, path in enumerate(paths) if index % 10 in tenths]
@@ -59,44 +73,6 @@ def paths_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
-def read_npz(path: Path, split: str, limit: int | None = None) -> dict[str, np.ndarray]:
-    """Returns a split of an .npz file.
-
-    Args:
-        path: of a file with the arrays `train`, `validation`, `test` (and `train_label`, ...), or `image` (and
-            `label`), each [N, H, W] or [N, H, W, C].
-        split: "train", "validation" or "test".
-        limit: the largest number of images; None for all.
-
-    Returns:
-        {"image": [N, H, W, C]}, with "label" [N] where the file has labels.
-
-    Raises:
-        DataError: the file cannot be read, or has no such split.
-    """
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"{path} is neither an .npz file nor a folder of images: give one of them")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            part, tenths = _place(file.files, split, path, "arrays")
-            if not part and "image" not in file:
-                found = ", ".join(file.files) or "nothing"
-                raise DataError(f"{path} holds {found}, expected {split!r} or 'image': rename or add the array")
-            keys = {"image": part or "image", "label": f"{part}_label" if part else "label"}
-            images = {key: file[name] for key, name in keys.items() if name in file}
-    except DataError:
-        raise
-    except (OSError, ValueError, zipfile.BadZipFile) as error:  # ValueError: an array of objects
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path} cannot be read ({reason}): write it again with numpy.savez") from None
-    if images["image"].ndim == 3:
-        images["image"] = images["image"][..., None]
-    if len({len(array) for array in images.values()}) > 1:
-        raise DataError(f"{path} has {len(images['image'])} images and {len(images['label'])} labels: make them equal")
-    chosen = np.isin(np.arange(len(images["image"])) % 10, tenths)
-    return {key: array[chosen][:limit] for key, array in images.items()}
-
-
 def parts(names: Collection[str]) -> dict[str, str]:
     """Returns {split: its subfolder or array} for the splits that stand under a name of their own."""
     found = {split: split for split in SPLITS if split in names}
@@ -105,7 +81,7 @@ def parts(names: Collection[str]) -> dict[str, str]:
     return found
 
 
-def _place(names: Collection[str], split: str, source: Path, kind: str) -> tuple[str, tuple[int, ...]]:
+def place(names: Collection[str], split: str, source: Path, kind: str) -> tuple[str, tuple[int, ...]]:
     """Returns the part that holds a split ("" for the whole), and which of every ten images there belong to it.
 
     The tenths are interleaved, so that images sorted by class fall into all splits.

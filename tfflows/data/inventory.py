@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tfflows.data.files import SPLITS, image_paths, parts, read_npz
+from tfflows.data.files import SPLITS, image_paths, parts
+from tfflows.data.npz import NpzImages
 from tfflows.errors import DataError
 
 GREY_MODES = ("1", "L", "LA")
+BLOCK = 4096  # images whose values are looked at at a time
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,14 @@ def _list_folder(folder: Path) -> Inventory:
 def _list_npz(path: Path) -> Inventory:
     counts, sizes, channels, highest = {}, Counter(), set(), 0
     for split in SPLITS:
-        images = read_npz(path, split)["image"]
-        counts[split] = len(images)
-        if len(images) and images.ndim == 4:
-            sizes[images.shape[1:3]] += len(images)
+        split_images = NpzImages(path, split)
+        images, rows = split_images.arrays["image"], split_images.rows
+        counts[split] = len(rows)
+        if len(rows) and images.ndim == 4:
+            sizes[images.shape[1:3]] += len(rows)
             channels.add(images.shape[3])
-            highest = max(highest, int(images.max()))
+            blocks = (images[rows[start : start + BLOCK]] for start in range(0, len(rows), BLOCK))
+            highest = max(highest, *(int(block.max()) for block in blocks))
     if len(channels) > 1 or not channels <= {1, 3}:
         raise DataError(f"the images of {path} have {sorted(channels)} channels, expected 1 or 3: convert them")
     with np.load(path, allow_pickle=False) as file:

@@ -1,32 +1,31 @@
 """Splits of a data set as arrays, and as batches for training and evaluation.
 
-A split is read once and held in memory as uint8 at the size that the model sees (CelebA at 64x64: 2 GB). The
-training batch of each step is then a function of (seed, step): every epoch has its own permutation, so that
-training can stop and resume anywhere, with the same batches on TensorFlow (tf.data) and on JAX, where
-TensorFlow may be absent.
+Batches come from memory, or from disk where a split is too large for that (`split`): the training batch of each step
+is a function of (seed, step) either way, every epoch having its own permutation. So training can stop and resume
+anywhere, with the same batches on TensorFlow (tf.data) and on JAX, where TensorFlow may be absent.
 """
 
-import functools
-from collections.abc import Callable, Iterable
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
 from tfflows.data import digits
-from tfflows.data.catalog import open_builder, read_tfds
-from tfflows.data.files import SPLITS, paths_in, read_folder, read_image, read_npz
+from tfflows.data.catalog import TfdsImages, open_builder
+from tfflows.data.files import SPLITS, FolderImages, paths_in, read_image
+from tfflows.data.npz import NpzImages
 from tfflows.data.prepare import check_labels, prepare_images
+from tfflows.data.split import Arrays, HeldSplit, Source, StoredSplit, fits_in_memory
+from tfflows.data.stream import OrderedBatches, ShuffledBatches
 from tfflows.errors import DataError, InputError
 from tfflows.zoo.recipe import DataConfig
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
     Batches = tf.data.Dataset | keras.utils.PyDataset
-
-Arrays = dict[str, np.ndarray]
 
 
 def arrays(data: DataConfig, split: str, limit: int | None = None, path: str | Path | None = None) -> Arrays:
@@ -52,24 +51,8 @@ def arrays(data: DataConfig, split: str, limit: int | None = None, path: str | P
         >>> test["image"].shape, test["label"].shape
         ((360, 8, 8, 1), (360,))
     """
-    if split not in SPLITS:
-        raise InputError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
-    if limit is not None and limit < 1:
-        raise InputError(f"limit is {limit}, expected at least 1 image")
-    path = Path(path).expanduser() if path is not None else None
-    source_values = 256 if path and path.is_dir() else data.source_values
-    blocks = [
-        {**block, "image": prepare_images(block["image"], data, source_values)}
-        for block in _read(data, split, limit, path)
-    ]
-    if not sum(len(block["image"]) for block in blocks):
-        raise DataError(f"the split {split!r} of {path or data.dataset} has no images: add some")
-    images = {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}
-    if "label" in images:
-        images["label"] = images["label"].astype(np.int32)
-    if data.num_classes is not None:
-        check_labels(images.get("label"), data.num_classes, path or data.dataset)
-    return images
+    source, source_values = _open(data, split, limit, path)
+    return _hold(source, data, source_values, limit, path or data.dataset)
 
 
 def read_all(data: DataConfig, folder: str | Path) -> tuple[list[Path], np.ndarray]:
@@ -127,11 +110,10 @@ def training_batches(
     """
     if batch_size % share[1]:
         raise InputError(f"batch_size is {batch_size}, expected a multiple of the {share[1]} hosts that share it")
-    stream = _Stream(arrays(data, "train", limit, path), batch_size, seed, data.flip, share)
-    first_step = first_epoch * stream.steps_per_epoch
-    if keras.backend.backend() == "tensorflow":
-        return _tf_stream(stream, first_step), stream.steps_per_epoch
-    return _PyBatches(lambda index: stream.batch(first_step + index), None), stream.steps_per_epoch
+    from tfflows.data.adapters import endless
+
+    stream = ShuffledBatches(open_split(data, "train", limit, path), batch_size, seed, data.flip, share)
+    return endless(stream, first_epoch * stream.steps_per_epoch), stream.steps_per_epoch
 
 
 def batches(
@@ -141,18 +123,25 @@ def batches(
 
     The type is that of `training_batches`; arguments and errors are those of `arrays`.
     """
-    images = arrays(data, split, limit, path)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+    from tfflows.data.adapters import finite
 
-        return tf.data.Dataset.from_tensor_slices(images).batch(batch_size).prefetch(tf.data.AUTOTUNE)
-    count = -(-len(images["image"]) // batch_size)
+    return finite(OrderedBatches(open_split(data, split, limit, path), batch_size))
 
-    def batch(index: int) -> Arrays:
-        chosen = slice(index * batch_size, (index + 1) * batch_size)
-        return {key: array[chosen] for key, array in images.items()}
 
-    return _PyBatches(batch, count)
+def open_split(
+    data: DataConfig, split: str, limit: int | None = None, path: str | Path | None = None
+) -> HeldSplit | StoredSplit:
+    """Returns a split whose images are taken by index: in memory where they fit, else on disk, see `data.split`.
+
+    Arguments and errors are those of `arrays`; of images on disk the first is looked at now, the others later.
+    """
+    source, source_values = _open(data, split, limit, path)
+    number = min(len(source), limit or len(source))
+    if fits_in_memory(number * math.prod(data.shape)):
+        return HeldSplit(_hold(source, data, source_values, limit, path or data.dataset))
+    stored = StoredSplit(source, number, data, source_values, str(path or data.dataset))
+    stored.take([0])
+    return stored
 
 
 def version(data: DataConfig, path: str | Path | None = None) -> str:
@@ -162,77 +151,36 @@ def version(data: DataConfig, path: str | Path | None = None) -> str:
     return digits.FULL_NAME if data.dataset == "digits" else open_builder(data.dataset).info.full_name
 
 
-def _read(data: DataConfig, split: str, limit: int | None, path: Path | None) -> Iterable[Arrays]:
-    """Returns a split in blocks, before crop and resize."""
+def _open(data: DataConfig, split: str, limit: int | None, path: str | Path | None) -> tuple[Source, int]:
+    """Returns the images of a split before crop and resize, and their number of grey values."""
+    if split not in SPLITS:
+        raise InputError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
+    if limit is not None and limit < 1:
+        raise InputError(f"limit is {limit}, expected at least 1 image")
+    source, source_values = _source(data, split, path)
+    if not len(source):
+        raise DataError(f"the split {split!r} of {path or data.dataset} has no images: add some")
+    return source, source_values
+
+
+def _source(data: DataConfig, split: str, path: str | Path | None) -> tuple[Source, int]:
     if path is None:
         name = getattr(data, split)
-        if data.dataset == "digits" and name in digits.SPLITS:  # the arrays of the tfds builder, without TensorFlow
-            return [{key: array[:limit] for key, array in digits.load_digits(name).items()}]
-        return read_tfds(data.dataset, name, limit)
+        if data.dataset == "digits" and name in digits.SPLITS:  # those of the tfds builder, without TensorFlow
+            return digits.DigitsImages(name), data.source_values
+        return TfdsImages(data.dataset, name), data.source_values
+    path = Path(path).expanduser()
     if path.is_dir():
-        return read_folder(path, split, data.shape[2], limit)
-    return [read_npz(path, split, limit)]
+        return FolderImages(path, split, data.shape[2]), 256
+    return NpzImages(path, split), data.source_values
 
 
-class _Stream:
-    """Training batches as a function of the step."""
-
-    def __init__(self, images: Arrays, batch_size: int, seed: int, flip: bool, share: tuple[int, int]) -> None:
-        self.images, self.batch_size, self.seed, self.flip = images, batch_size, seed, flip
-        part, parts = share
-        self.part = slice(part * batch_size // parts, (part + 1) * batch_size // parts)
-        self.number = len(images["image"])
-        self.steps_per_epoch = self.number // batch_size
-        if self.steps_per_epoch == 0:
-            raise DataError(
-                f"{self.number} training images do not fill a batch of {batch_size}: make batch_size (--batch-size) "
-                "smaller"
-            )
-        self.plan = functools.lru_cache(maxsize=2)(self._plan)  # two: workers may straddle the end of an epoch
-
-    def _plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the order of the images [N] and which of them are mirrored [N]."""
-        random = np.random.RandomState([self.seed, epoch])  # its numbers are frozen by NumPy, default_rng's are not
-        return random.permutation(self.number), random.random_sample(self.number) < (0.5 if self.flip else 0)
-
-    def batch(self, step: int) -> Arrays:
-        epoch, index = divmod(int(step), self.steps_per_epoch)
-        order, mirrored = self.plan(epoch)
-        chosen = order[index * self.batch_size : (index + 1) * self.batch_size][self.part]
-        batch = {key: array[chosen] for key, array in self.images.items()}
-        if self.flip:
-            flip = mirrored[chosen]
-            batch["image"][flip] = batch["image"][flip, :, ::-1]
-        return batch
-
-
-def _tf_stream(stream: _Stream, first_step: int) -> "tf.data.Dataset":
-    import tensorflow as tf
-
-    spec = {
-        key: tf.TensorSpec((stream.batch_size, *array.shape[1:]), array.dtype) for key, array in stream.images.items()
-    }
-
-    def read(step: "tf.Tensor") -> dict[str, "tf.Tensor"]:
-        outputs = [s.dtype for s in spec.values()]
-        batch = tf.numpy_function(lambda step: list(stream.batch(step).values()), [step], outputs)
-        return {key: tf.ensure_shape(value, spec[key].shape) for key, value in zip(spec, batch, strict=True)}
-
-    steps = tf.data.Dataset.counter(first_step)
-    return steps.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
-
-
-class _PyBatches(keras.utils.PyDataset):
-    """Batches given by a function of their index; with `count` None there is no last one."""
-
-    def __init__(self, batch: Callable[[int], Arrays], count: int | None) -> None:
-        super().__init__()
-        self.batch, self.count = batch, count
-
-    @property
-    def num_batches(self) -> int | None:
-        """The number of batches, as Keras asks for it."""
-        return self.count
-
-    def __getitem__(self, index: int) -> Arrays:
-        return self.batch(index)
+def _hold(source: Source, data: DataConfig, source_values: int, limit: int | None, name: str | Path) -> Arrays:
+    """Returns the first images of a source, prepared."""
+    blocks = [{**block, "image": prepare_images(block["image"], data, source_values)} for block in source.blocks(limit)]
+    images = {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}
+    if "label" in images:
+        images["label"] = images["label"].astype(np.int32)
+    if data.num_classes is not None:
+        check_labels(images.get("label"), data.num_classes, name)
+    return images

@@ -20,6 +20,7 @@ from tfflows.evaluation.scores import Images
 from tfflows.flow import Flow
 
 FILE = "calibration.json"  # beside the weights of a model
+NUM_CALIBRATION = 10_000  # validation images that commands calibrate on
 DECIMALS = 6  # of the scores that are kept: finer than float32 resolves them
 LARGEST = 1e30  # the score of a held-out image of density 0
 

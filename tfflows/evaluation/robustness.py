@@ -11,6 +11,7 @@ from tfflows import _backend
 from tfflows._backend import Tensor, noise
 from tfflows.flow import Flow
 
+LARGEST_COUNT = 20_000  # test images that the command looks at
 COUNT = 256  # images of each kind but the test images
 NUM_SAMPLES = 1000
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfflows import errors
 from tfflows._backend import Tensor
 from tfflows.errors import InputError
 from tfflows.flow import inputs
@@ -123,7 +124,7 @@ def choose(data: Any, num_images: int) -> Any:
         rows = slice(None, None, -(-len(first) // num_images))
         return {key: value[rows] for key, value in data.items()} if isinstance(data, dict) else data[rows]
     batches, count = [], 0
-    for batch in _iterate(data):
+    for batch in iterate(data):
         batches.append(to_numpy(batch))
         count += len(batches[-1]["image"] if isinstance(batches[-1], dict) else batches[-1])
         if count >= num_images:
@@ -135,7 +136,8 @@ def choose(data: Any, num_images: int) -> Any:
     return np.concatenate(batches)[:num_images]
 
 
-def _iterate(data: Any) -> Iterator[Any]:
+def iterate(data: Any) -> Iterator[Any]:
+    """Yields the batches of a `tf.data.Dataset` or a `PyDataset`, once each where it has an end."""
     if isinstance(data, keras.utils.PyDataset):
         count, index = data.num_batches, 0
         while count is None or index < count:
@@ -147,10 +149,17 @@ def _iterate(data: Any) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def one_sentence() -> Iterator[None]:
-    """A context in which the error of a tf.data pipeline that `_guard` stops becomes the InputError it stands for."""
+    """A context in which an error of a tf.data pipeline becomes the one of tfflows it stands for.
+
+    `_guard` stops pipelines whose images are out of range; an error in Python that a pipeline runs is in its message.
+    """
     try:
         yield
     except Exception as error:
+        if type(error).__module__.startswith("tensorflow"):
+            found = re.search(r"tfflows\.errors\.(\w+): (.+)", str(error))
+            if found:
+                raise getattr(errors, found[1])(found[2]) from None
         for sentence in (inputs.IMAGES, inputs.LABELS):
             pattern = re.escape(sentence).replace(r"\{\}", "-?[0-9]+")
             if type(error).__name__ == "InvalidArgumentError" and (found := re.search(pattern, str(error))):

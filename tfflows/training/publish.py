@@ -13,7 +13,7 @@ import keras
 
 from tfflows import data, zoo
 from tfflows.evaluation import evaluate
-from tfflows.evaluation.calibration import FILE, calibrate
+from tfflows.evaluation.calibration import FILE, NUM_CALIBRATION, calibrate
 from tfflows.evaluation.images import save_png
 from tfflows.plots import sample_images
 from tfflows.training import checkpoints
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from tfflows.training.run import Run
 
 PACKAGES = ("tfflows", "keras", "numpy", "tensorflow", "tensorflow-probability", "tfp-nightly", "jax")
-NUM_CALIBRATION = 10_000  # validation images that anomaly scores are calibrated on
 
 
-def publish(run: "Run", test: dict[str, Any], history: list[dict[str, Any]], parent: Path) -> Path:
+def publish(run: "Run", test: Any, history: list[dict[str, Any]], parent: Path, verbose: int = 0) -> Path:
     """Measures and publishes the best weights of a run that has ended.
 
     Args:
         run: what was trained.
-        test: the test split.
+        test: the batches of the test split, as `data.batches` returns them.
         history: a dict for each epoch.
         parent: the folder of the versions, with the checkpoints of the run.
+        verbose: 1 for a progress bar.
 
     Returns:
         The folder of the new version.
@@ -44,7 +44,7 @@ def publish(run: "Run", test: dict[str, Any], history: list[dict[str, Any]], par
     best = min(history, key=lambda epoch: epoch["val_bits_per_dim"])
     metrics = {
         "name": recipe.name,
-        **evaluate(flow, test, recipe.evaluation, recipe.train.batch_size),
+        **evaluate(flow, test, recipe.evaluation, recipe.train.batch_size, verbose),
         "split": recipe.data.test,
         "data": data.version(recipe.data, run.path),
         "path": run.to_dict()["path"],
@@ -60,7 +60,8 @@ def publish(run: "Run", test: dict[str, Any], history: list[dict[str, Any]], par
     }
 
     # Validation images chose the epoch, one of a few: that moves their scores far less than chance does.
-    validation = data.arrays(recipe.data, "validation", run.limit, run.path)["image"][:NUM_CALIBRATION]
+    number = min(run.limit or NUM_CALIBRATION, NUM_CALIBRATION)
+    validation = data.arrays(recipe.data, "validation", number, run.path)["image"]
     calibration = calibrate(flow, validation, batch_size=recipe.train.batch_size)
 
     def write(folder: Path) -> None:

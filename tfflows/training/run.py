@@ -126,14 +126,14 @@ def train(
     except filelock.Timeout as error:
         raise StoreError(f"another process is training in {parent}: wait until it ends") from error
     with lock:
-        # Read before training, so that a missing test split is reported now and not after hours.
-        test = data.arrays(recipe.data, "test", run.limit, run.path)
+        # Opened before training, so that a missing test split is reported now and not after hours.
+        test = data.batches(recipe.data, "test", recipe.train.batch_size, run.limit, run.path)
         history = _train(run, parent, resume, strategy, share, minutes)
         if hosts:
             devices.leave_hosts()
         if len(history) < recipe.train.epochs:
             return None
-        folder = publish(run, test, history, parent)
+        folder = publish(run, test, history, parent, int(sys.stdout.isatty()))
         # Renamed first: a process killed while it removes files must not leave half a checkpoint to resume from.
         ended = parent / f"{checkpoints.WORK}.ended"
         shutil.rmtree(ended, ignore_errors=True)

@@ -1,0 +1,93 @@
+"""Batches as Keras takes them: a tf.data.Dataset on its TensorFlow backend, a PyDataset on JAX."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from tfflows.data.split import Arrays, HeldSplit
+from tfflows.data.stream import ENDLESS, OrderedBatches, ShuffledBatches, ahead
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def endless(stream: ShuffledBatches, first_step: int) -> Any:
+    """Returns the training batches from a step on."""
+    if keras.backend.backend() == "jax":
+        if isinstance(stream.split, HeldSplit):
+            return _PyBatches(lambda index: stream(first_step + index), None)
+        return _PyBatchesAhead(stream, first_step, None)
+    if not isinstance(stream.split, HeldSplit):
+        return _tf_ahead(stream, first_step, ENDLESS, stream.batch_size)
+    import tensorflow as tf
+
+    spec = _tf_spec(stream.split.images, stream.batch_size)
+
+    def read(step: "tf.Tensor") -> dict[str, "tf.Tensor"]:
+        outputs = [s.dtype for s in spec.values()]
+        batch = tf.numpy_function(lambda step: list(stream(step).values()), [step], outputs)
+        return {key: tf.ensure_shape(value, spec[key].shape) for key, value in zip(spec, batch, strict=True)}
+
+    steps = tf.data.Dataset.counter(first_step)
+    return steps.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def finite(batches: OrderedBatches) -> Any:
+    """Returns all batches of a split in order."""
+    held = isinstance(batches.split, HeldSplit)
+    if keras.backend.backend() == "jax":
+        return _PyBatches(batches, len(batches)) if held else _PyBatchesAhead(batches, 0, len(batches))
+    import tensorflow as tf
+
+    if held:
+        images = tf.data.Dataset.from_tensor_slices(batches.split.images)
+        return images.batch(batches.batch_size).prefetch(tf.data.AUTOTUNE)
+    return _tf_ahead(batches, 0, len(batches), None).apply(tf.data.experimental.assert_cardinality(len(batches)))
+
+
+def _tf_ahead(batches: Callable[[int], Arrays], start: int, stop: int, batch_size: int | None) -> "tf.data.Dataset":
+    """Returns batches of images on disk; what is read ahead, Grain holds."""
+    import tensorflow as tf
+
+    spec = _tf_spec(batches.split.take([0]), batch_size)
+    return tf.data.Dataset.from_generator(lambda: ahead(batches, start, stop), output_signature=spec)
+
+
+def _tf_spec(images: Arrays, batch_size: int | None) -> dict[str, "tf.TensorSpec"]:
+    import tensorflow as tf
+
+    return {key: tf.TensorSpec((batch_size, *array.shape[1:]), array.dtype) for key, array in images.items()}
+
+
+class _PyBatches(keras.utils.PyDataset):
+    """Batches given by a function of their index; with `count` None there is no last one."""
+
+    def __init__(self, batch: Callable[[int], Arrays], count: int | None) -> None:
+        super().__init__()
+        self.batch, self.count = batch, count
+
+    @property
+    def num_batches(self) -> int | None:
+        """The number of batches, as Keras asks for it."""
+        return self.count
+
+    def __getitem__(self, index: int) -> Arrays:
+        return self.batch(index)
+
+
+class _PyBatchesAhead(_PyBatches):
+    """Batches of images on disk, read ahead for as long as their indices follow one another."""
+
+    def __init__(self, batch: Callable[[int], Arrays], start: int, count: int | None) -> None:
+        super().__init__(batch, count)
+        self.start = start
+        self.reader: Iterator[Arrays] = iter(())
+        self.next = -1
+
+    def __getitem__(self, index: int) -> Arrays:
+        if index != self.next:
+            stop = ENDLESS if self.count is None else self.start + self.count
+            self.reader = ahead(self.batch, self.start + index, stop)
+        self.next = index + 1
+        return next(self.reader)
