@@ -18,7 +18,7 @@ from tfflows.zoo.recipe import Recipe
 
 RECIPE = f"""
 name = "pair"
-description = "A small Glow without clipping, whose sum over replicas differs."
+description = "A small Glow, whose gradient is clipped in every step."
 {DIGITS}[model]
 family = "glow"
 arguments = {{num_levels = 2, num_steps = 2, width = 8}}
@@ -26,6 +26,7 @@ arguments = {{num_levels = 2, num_steps = 2, width = 8}}
 epochs = 2
 batch_size = 32
 learning_rate = 1e-3
+clip_norm = 0.05
 ema = 0.9
 [evaluation]
 num_draws = 2

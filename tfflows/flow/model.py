@@ -109,7 +109,7 @@ class LikelihoodModel(keras.Model):
         """Compiles for training by maximum likelihood, with Keras's other arguments of `compile`.
 
         Args:
-            optimizer: an optimizer, or its name: "adam" and "adamw" are those of `tfflows.flow.optimizers`.
+            optimizer: an optimizer, or its name: "adam", "adamw" and "adamax" are those of `tfflows.flow.optimizers`.
             loss: refused, like `metrics` and their weights: the loss is the bits/dim, which is the metric too.
             loss_weights: refused.
             metrics: refused.

@@ -1,4 +1,4 @@
-"""Adam and AdamW with one TensorFlow operation for each weight."""
+"""Adam and AdamW with one TensorFlow operation for each weight; with Adamax, they clip the gradient of all replicas."""
 
 import types
 from typing import Any
@@ -8,7 +8,23 @@ import keras
 from tfflows._backend import Tensor
 
 
-class _OneOperation:
+class _ClippedAsOne:
+    """A mixin that clips the gradient of the whole batch: Keras clips that of each of TensorFlow's replicas alone."""
+
+    def _clip_gradients(self, grads: list[Tensor]) -> list[Tensor]:
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            context = tf.distribute.get_replica_context()
+            if context is not None and context.num_replicas_in_sync > 1:
+                grads = context.all_reduce(tf.distribute.ReduceOp.SUM, grads)
+        return super()._clip_gradients(grads)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: list[Any]) -> list[Any]:
+        return grads_and_vars  # the sum is what was clipped
+
+
+class _OneOperation(_ClippedAsOne):
     """A mixin that updates a weight by the one operation that TensorFlow has for Adam, where Keras takes about 30.
 
     A flow has many small weights (Glow twelve in each step): Keras's operations were 40 % of its training step's graph.
@@ -56,8 +72,17 @@ class AdamW(_OneOperation, keras.optimizers.AdamW):
     """
 
 
+@keras.saving.register_keras_serializable("tfflows")
+class Adamax(_ClippedAsOne, keras.optimizers.Adamax):
+    """Keras's Adamax, with the same arguments, variables and results.
+
+    Reference:
+        Kingma and Ba 2015, "Adam: a method for stochastic optimization", arXiv 1412.6980, algorithm 2.
+    """
+
+
 def get(optimizer: str | keras.optimizers.Optimizer | None, **config: Any) -> keras.optimizers.Optimizer | None:
-    """Returns an optimizer by its Keras name, where "adam" and "adamw" are those of this module.
+    """Returns an optimizer by its Keras name, where "adam", "adamw" and "adamax" are those of this module.
 
     Args:
         optimizer: a name; anything else is returned as it is.
@@ -65,7 +90,7 @@ def get(optimizer: str | keras.optimizers.Optimizer | None, **config: Any) -> ke
     """
     if not isinstance(optimizer, str):
         return optimizer
-    ours = {"adam": Adam, "adamw": AdamW}.get(optimizer.lower())
+    ours = {"adam": Adam, "adamw": AdamW, "adamax": Adamax}.get(optimizer.lower())
     return ours(**config) if ours else keras.optimizers.get({"class_name": optimizer, "config": config})
 
 
