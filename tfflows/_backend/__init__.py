@@ -7,7 +7,6 @@ startup    the import of Keras and its backend
 """
 
 import contextlib
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -54,10 +53,23 @@ def compile_time_eval() -> contextlib.AbstractContextManager[None]:
 
 
 def jit(model: keras.Model | keras.layers.Layer, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles `function(*tensors)` to one graph that reads the current weights of `model` at every call."""
+    """Compiles `function(*args)` to one graph that reads the current weights of `model` at every call.
+
+    On TensorFlow the graph is one for batches of every size: the function is traced once.
+
+    Args:
+        model: whose current weights are read.
+        function: of tensors, a scalar or [B, ...] each, or tuples of such, or None.
+    """
     if keras.backend.backend() == "tensorflow":
-        # TensorFlow warns of retracing where many models compile the same method; a partial object is each one's own.
-        return tf.function(functools.partial(function), autograph=False, reduce_retracing=True)
+        # TensorFlow warns of retracing where many models compile the same method; a lambda is each one's own.
+        graph = tf.function(lambda *args: function(*args), autograph=False)
+
+        # Of `reduce_retracing` TensorFlow would trace for the first size, and for any with the second.
+        def any_batch(x: Tensor | None) -> tf.TensorSpec | None:
+            return x if x is None else tf.TensorSpec((None, *x.shape[1:]) if len(x.shape) else (), x.dtype)
+
+        return lambda *args: graph.get_concrete_function(*tf.nest.map_structure(any_batch, args))(*args)
 
     # jax.jit would freeze the weights that it meets at the first call, so they are passed as arguments.
     def stateless(values: list[Tensor], *args: Tensor) -> Any:
@@ -66,22 +78,6 @@ def jit(model: keras.Model | keras.layers.Layer, function: Callable[..., Any]) -
 
     jitted = jax.jit(stateless)
     return lambda *args: jitted([variable.value for variable in model.variables], *args)
-
-
-def jit_for_any_batch(
-    model: keras.Model | keras.layers.Layer, function: Callable[..., Any], *examples: Tensor
-) -> Callable[..., Any]:
-    """Compiles `function(*tensors)` as `jit` does, on TensorFlow to one graph of unknown batch size.
-
-    Args:
-        model: whose current weights are read at every call.
-        function: of tensors [B, ...].
-        *examples: tensors of the shapes and dtypes that it is called with, but for the size of the batch.
-    """
-    if keras.backend.backend() == "jax":
-        return jit(model, function)
-    signature = [tf.TensorSpec((None, *example.shape[1:]), example.dtype) for example in examples]
-    return tf.function(function, autograph=False).get_concrete_function(*signature)
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:

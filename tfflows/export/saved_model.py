@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from tfflows.evaluation.calibration import Calibration
@@ -31,12 +30,14 @@ def export(flow: Flow, folder: str | Path, calibration: Calibration | None = Non
     exported = endpoints(flow, calibration)
     import tensorflow as tf
 
-    # Without `archive.track(flow)`, which writes every weight twice: those that the endpoints read are saved.
-    archive = keras.export.ExportArchive()
-    for name, endpoint in exported.items():  # the first is serving_default too
-        archive.add_endpoint(name, endpoint.function, endpoint.signature)
+    # Not by Keras's ExportArchive, which traces every function twice: once to find the weights that it reads.
+    module = tf.Module()
+    module.all_weights = [weight.value for weight in flow.weights]
+    for name, endpoint in exported.items():
+        setattr(module, name, tf.function(endpoint.function, endpoint.signature, autograph=False))
+    signatures = {name: getattr(module, name) for name in exported}
     try:
-        archive.write_out(str(folder), verbose=False)
+        tf.saved_model.save(module, str(folder), {**signatures, "serving_default": module.log_prob})
     except tf.errors.OpError as error:  # of TensorFlow's file system, which has no errno
         raise OSError(f"cannot write a SavedModel to {folder} ({error.message}): is the disk full?") from error
 
