@@ -24,6 +24,7 @@ def run(name, folder, *arguments):
     return figures
 
 
+@pytest.mark.backend_free
 def test_density_2d(tmp_path):
     """A normal of the data's covariance has a log-likelihood of -2.65."""
     for figures in run("density_2d", tmp_path, "--families", "glow", "maf", "--epochs", "6").values():
@@ -38,6 +39,7 @@ def test_variational_inference(tmp_path):
     assert figures["spline flow"] > figures["Gaussian"] + 0.3
 
 
+@pytest.mark.backend_free
 def test_vae_prior(tmp_path):
     figures = run("vae_prior", tmp_path, "--epochs", "8", "--seeds", "1")
     assert figures["RealNVP"] > figures["mixture"] > figures["standard normal"]
@@ -57,6 +59,7 @@ def test_inpainting(tmp_path):
     assert figures["conditional"] < figures["unconditional"]
 
 
+@pytest.mark.backend_free
 def test_interpolation(tmp_path):
     figures = run("interpolation", tmp_path, "--num", "5")
     assert figures["end_error"] == 0

@@ -24,6 +24,8 @@ BLOCKS = {
 CELL = re.compile(r"^```\{code-cell\}\n(?::.*\n)*(.*?)^```$", re.DOTALL | re.MULTILINE)
 NOTEBOOKS = {f"{path.relative_to(ROOT)}": "\n".join(CELL.findall(path.read_text("utf-8"))) for path in SITE}
 BLOCKS |= {page: code for page, code in NOTEBOOKS.items() if code}
+ONCE = {code: page for page, code in reversed(BLOCKS.items())}  # where pages have the same, the first stands for all
+BLOCKS = {page: code for code, page in ONCE.items()}
 MODULES_WITH_EXAMPLES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in sorted((ROOT / "tfflows").rglob("*.py"))

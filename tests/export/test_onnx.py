@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=
 onnxruntime = pytest.importorskip("onnxruntime")
 tf2onnx = pytest.importorskip("tf2onnx")
 
-SHAPE, VALUES = (4, 4, 1), 17
+VALUES = 17
 # Between them they have every layer, transformer, base distribution and dequantizer of the zoo's trained entries.
 MODEL = {
     "nice": {"num_couplings": 2, "hidden": (8,), "rescale": "gaussianize"},
@@ -40,15 +40,16 @@ FLOW = {"nice": {"base": "logistic"}, "maf": {"num_classes": 3}}
 def random_flow(name):
     """A flow of a family with random weights, and images with their labels, of which some are its own samples."""
     keras.utils.set_random_seed(0)
-    arguments = FLOW.get(name, {})
+    family, arguments = name.split()[0], FLOW.get(name, {})
+    shape = (2, 2, 1) if family == "maf" else (4, 4, 1)  # its sampling has a pass of the network for each pixel
     if name == "realnvp":
-        arguments = {"dequantizer": variational(SHAPE, VALUES, num_couplings=1, filters=4, num_blocks=1)}
-    transform = MODELS[name.split()[0]](SHAPE, VALUES, condition_size=arguments.get("num_classes", 0), **MODEL[name])
-    flow, rng = Flow(transform, SHAPE, num_values=VALUES, **arguments), np.random.default_rng(0)
+        arguments = {"dequantizer": variational(shape, VALUES, num_couplings=1, filters=4, num_blocks=1)}
+    transform = MODELS[family](shape, VALUES, condition_size=arguments.get("num_classes", 0), **MODEL[name])
+    flow, rng = Flow(transform, shape, num_values=VALUES, **arguments), np.random.default_rng(0)
     for weight in flow.trainable_variables:
         weight.assign(weight + 0.1 * rng.normal(size=weight.shape))
     labels = np.array([0, 1, 2, 0, 1], "int32") if flow.num_classes else None
-    images = rng.integers(0, VALUES, (5, *SHAPE), dtype="uint8")
+    images = rng.integers(0, VALUES, (5, *shape), dtype="uint8")
     images[:2] = flow.sample(2, seed=1, condition=None if labels is None else labels[:2])
     return flow, images, labels
 

@@ -21,7 +21,7 @@ name = "pair"
 description = "A small Glow, whose gradient is clipped in every step."
 {DIGITS}[model]
 family = "glow"
-arguments = {{num_levels = 2, num_steps = 2, width = 8}}
+arguments = {{num_levels = 1, num_steps = 1, width = 8}}
 [train]
 epochs = 2
 batch_size = 32

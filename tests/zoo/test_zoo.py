@@ -93,6 +93,7 @@ def test_a_run_that_is_not_the_zoo_s_gets_a_name_of_its_own(kind):
     assert dataclasses.replace(run, recipe=recipe, limit=None, path=None, seed=5).named().name == "realnvp_digits"
 
 
+@pytest.mark.backend_free
 def test_a_run_on_other_data_does_not_take_the_place_of_a_packaged_model(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TFFLOWS_HOME", str(tmp_path))
     expected = zoo.load("nice_digits").sample(2, seed=0)
