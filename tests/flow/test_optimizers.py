@@ -24,6 +24,7 @@ def trained(optimizer, jit_compile):
 def test_training_is_that_of_keras(name, theirs, jit_compile):
     jit_compile = jit_compile or keras.backend.backend() == "jax"
     settings = {"learning_rate": 0.01, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-5, "global_clipnorm": 1.0}
+    settings |= {"use_ema": True, "ema_momentum": 0.9}
     ours = trained(optimizers.get(name, **settings), jit_compile)
     reference = trained(theirs(**settings), jit_compile)
     states = (made.variables + made.optimizer.variables for made in (ours, reference))

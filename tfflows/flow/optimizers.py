@@ -4,6 +4,7 @@ import types
 from typing import Any
 
 import keras
+from keras import ops
 
 from tfflows._backend import Tensor
 
@@ -52,6 +53,17 @@ class _OneOperation(_ClippedAsOne):
         index = self._get_variable_index(variable)
         moments = self._momentums[index].value, self._velocities[index].value
         _adam_update(variable, *moments, gradient, self._step.constants)
+
+    def _update_model_variables_moving_average(self, trainable_variables: list[keras.Variable]) -> None:
+        """Updates the moving averages as Keras does, with one momentum for all weights: 9 operations fewer for each."""
+        if not self.use_ema:
+            return
+        keep = ops.where(self.iterations == 0, 0.0, self.ema_momentum)  # the first average is the weight
+        factors = keep, 1 - keep
+        for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+            if average is not None:
+                old, new = (ops.cast(factor, variable.dtype) for factor in factors)
+                average.assign(old * average + new * variable)
 
 
 @keras.saving.register_keras_serializable("tfflows")
