@@ -76,6 +76,21 @@ def custom_gradient(
     return wrapped
 
 
+def product(x: Tensor, kernel: Tensor) -> Tensor:
+    """Returns x @ kernel for x [B, n] and kernel [n, m], differentiated in half of the time where B is small.
+
+    TensorFlow's own gradient of x, g @ kernel^T, takes a processor twice as long as (kernel @ g^T)^T.
+    """
+    if keras.backend.backend() == "jax":
+        return jax.numpy.matmul(x, kernel)
+
+    def gradient(inputs: Sequence[Tensor], _: Sequence[Tensor], cotangents: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        (x, kernel), (g,) = inputs, cotangents
+        return tf.transpose(tf.matmul(kernel, g, transpose_b=True)), tf.matmul(x, g, transpose_a=True)
+
+    return custom_gradient(lambda x, kernel: (tf.matmul(x, kernel),), gradient)(x, kernel)[0]
+
+
 def optimization_barrier(tensors: list[Tensor]) -> list[Tensor]:
     """Returns the tensors, none of which is available before all are; the compiler merges nothing across it."""
     if keras.backend.backend() == "tensorflow":

@@ -7,9 +7,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfflows._backend import Shape, Tensor, flow_dtype
+from tfflows._backend import Shape, Tensor, autodiff, flow_dtype
 from tfflows.errors import InputError
 from tfflows.nets.base import Conditioner
+from tfflows.nets.masked import MaskedKernel
 
 BLOCK = 16  # dimensions that are solved one by one between two large matrix products
 
@@ -67,32 +68,36 @@ class MADE(Conditioner):
         lowest = 0 if self.condition_size else 1
         self._degrees = made_degrees(n, self.hidden, self.degrees, lowest, self.seed)
 
-        def weight(shape: Shape, initializer: Any, name: str) -> keras.Variable:
-            regularizer = keras.regularizers.L2(self.l2) if self.l2 else None
-            return self.add_weight(shape=shape, initializer=initializer, regularizer=regularizer, name=name)
-
-        def masked(initializer: str, index: int) -> Callable[..., Tensor]:
-            # Masked weights start at zero and stay there: they get no penalty, and stored weights compress.
-            draw = keras.initializers.get(initializer)
-            return lambda shape, dtype=None: self._mask(draw(shape, dtype), index)
-
+        regularizer = keras.regularizers.L2(self.l2) if self.l2 else None
+        shapes = [*zip((n, *self.hidden), self.hidden, strict=False), (self.hidden[-1], self.outputs // n, n)]
         self.kernels, self.biases = [], []
-        for index, shape in enumerate(zip((n, *self.hidden), self.hidden, strict=False)):
-            self.kernels.append(weight(shape, masked("he_normal", index), f"kernel_{index}"))
-            self.biases.append(self.add_weight(shape=shape[1:], initializer="zeros", name=f"bias_{index}"))
-        shape = (self.hidden[-1], self.outputs // n, n)
-        self.kernels.append(weight(shape, "zeros", "kernel_last"))
-        self.biases.append(self.add_weight(shape=shape[1:], initializer="zeros", name="bias_last"))
+        for index, shape in enumerate(shapes):
+            last = shape is shapes[-1]
+            kernel = MaskedKernel(
+                "zeros" if last else "he_normal",
+                shape,
+                self._degrees[index : index + 2],
+                regularizer,
+                dtype=self.variable_dtype,
+                name="kernel_last" if last else f"kernel_{index}",
+            )
+            self.kernels.append(kernel)
+            name = "bias_last" if last else f"bias_{index}"
+            self.biases.append(self.add_weight(shape=shape[1:], initializer="zeros", name=name))
         if self.condition_size:
             shape = (self.condition_size, self.hidden[0])
-            self.condition_kernel = weight(shape, "he_normal", "condition_kernel")
+            self.condition_kernel = self.add_weight(
+                shape=shape, initializer="he_normal", regularizer=regularizer, name="condition_kernel"
+            )
         self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
 
     def call(self, x: Tensor, condition: Tensor | None = None, training: bool = False) -> Tensor:
         kernels, biases = self._weights(condition)
         for kernel, bias in zip(kernels[:-1], biases[:-1], strict=True):
-            x = self.drop(self._activation(ops.matmul(x, kernel) + bias), training=training)
-        return ops.tensordot(x, kernels[-1], axes=1) + biases[-1]
+            x = self.drop(self._activation(autodiff.product(x, kernel) + bias), training=training)
+        shape = kernels[-1].shape  # [H, P, n]
+        outputs = autodiff.product(x, ops.reshape(kernels[-1], (shape[0], -1)))
+        return ops.reshape(outputs, (-1, *shape[1:])) + biases[-1]
 
     def solve(
         self, z: Tensor, element: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], condition: Tensor | None = None
@@ -149,15 +154,9 @@ class MADE(Conditioner):
         x, *_, log_det = ops.fori_loop(0, len(starts), solve_block, tuple(empty))
         return ops.transpose(x), ops.transpose(log_det)
 
-    def _mask(self, kernel: Tensor, index: int) -> Tensor:
-        """Returns `kernel`, the one numbered `index`, with zeros where the unit does not see the input."""
-        # Compared in the graph: as constants the masks would be as large as the weights.
-        degrees = ops.reshape(ops.convert_to_tensor(self._degrees[index]), (-1, *(1,) * (len(kernel.shape) - 1)))
-        return ops.where(degrees <= self._degrees[index + 1], kernel, ops.zeros_like(kernel))
-
     def _weights(self, condition: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
-        """Returns the masked kernels, and the biases, the first with the condition's part: [B, H]."""
-        kernels = [self._mask(ops.convert_to_tensor(kernel), index) for index, kernel in enumerate(self.kernels)]
+        """Returns the kernels, and the biases, the first with the condition's part: [B, H]."""
+        kernels = [kernel.read() for kernel in self.kernels]
         biases = [ops.convert_to_tensor(bias)[None] for bias in self.biases]
         if self.condition_size:
             if condition is None:
