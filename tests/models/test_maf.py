@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from tfflows import Flow, check_flow_layer, layers, nets, transformers, zoo
-from tfflows._backend import jit, tfb, tfd
+from tfflows._backend import autodiff, jit, tfb, tfd
 from tfflows.flow.check import double_precision
 from tfflows.models import MODELS
 
@@ -179,11 +179,9 @@ def mixture_of(transformer, outputs):
     c = transformer.num_components
     logits, loc, log_scale = np.split(np.asarray(outputs).reshape(-1, 3 * c), 3, axis=-1)
     at_zero = transformer.bijector(ops.zeros((1, 3 * c), outputs.dtype))
+    start, log_s = (np.asarray(v)[..., 0] for v in (at_zero._loc, at_zero._log_scale))
     return tfd.MixtureSameFamily(
-        tfd.Categorical(logits=logits),
-        tfd.Normal(
-            loc + np.asarray(at_zero._loc)[0], np.exp(np.asarray(at_zero._log_scale)[0] + 5 * np.tanh(log_scale / 5))
-        ),
+        tfd.Categorical(logits=logits), tfd.Normal(loc + start, np.exp(log_s + 5 * np.tanh(log_scale / 5)))
     )
 
 
@@ -207,6 +205,39 @@ def test_mixture_is_inverted_in_both_far_tails_in_float32():
     x = ops.convert_to_tensor(np.asarray(bijector.forward(z)))
     np.testing.assert_allclose(bijector.inverse(x), z, rtol=1e-3, atol=1e-3)
     assert np.all(np.isfinite(np.asarray(bijector.inverse_log_det_jacobian(x))))
+
+
+def test_score_of_a_mixture_has_the_gradient_of_its_distribution_function(float64):
+    transformer = transformers.MixtureOfGaussians(3)
+    outputs, x = normal(4, 9 * 2), normal(4, 2, seed=2) * 3
+
+    def score(x, outputs):
+        return (transformer.bijector(outputs).inverse(x),)
+
+    def by_autodiff(x, outputs):
+        bijector = transformer.bijector(outputs)
+        t = (x[:, None] - bijector._loc) / ops.exp(bijector._log_scale)
+        return (2**0.5 * ops.erfinv(ops.sum(ops.exp(bijector._log_weights) * ops.erf(t / 2**0.5), axis=1)),)
+
+    np.testing.assert_allclose(score(x, outputs)[0], by_autodiff(x, outputs)[0], atol=1e-9)
+    found, expected = (autodiff.vjp(f, (x, outputs), (normal(4, 2, seed=3),)) for f in (score, by_autodiff))
+    for got, want in zip(found, expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_masked_weights_are_zero_whatever_is_assigned_and_stay_so(averaged):
+    x = ops.cast(normal(32, 5), "float32")
+    flow = Flow(randomized(layers.Autoregressive(nets.MADE((12, 12))), (5,)), (5,), dequantizer=None)
+    made, sgd = flow.transform.conditioner, keras.optimizers.SGD(0.1, momentum=0.9, use_ema=True, clipnorm=1.0)
+    flow.compile(sgd if averaged else "adam")
+    flow.fit(x, batch_size=16, verbose=0)
+    gradients = autodiff.gradients(lambda: ops.mean(flow(x)), made.kernels)
+    for kernel, gradient, low, high in zip(made.kernels, gradients, made._degrees, made._degrees[1:], strict=False):
+        mask = np.broadcast_to(low.reshape(-1, *(1,) * (kernel.ndim - 1)) <= high, kernel.shape)
+        np.testing.assert_array_equal(ops.convert_to_numpy(kernel) != 0, mask)
+        assert np.any(ops.convert_to_numpy(gradient)[mask])
+        assert not np.any(ops.convert_to_numpy(gradient)[~mask])
 
 
 def test_a_conditional_maf_learns_what_the_labels_say():

@@ -94,6 +94,11 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     return tf.matmul(a, b)
 
 
+def erfc(x: Tensor) -> Tensor:
+    """Returns 1 - erf(x), with all its digits where it is small."""
+    return tf.math.erfc(x) if keras.backend.backend() == "tensorflow" else jax.scipy.special.erfc(x)
+
+
 def rounds_products() -> bool:
     """Returns whether a device in use on TensorFlow rounds the operands of float32 products: a GPU or a TPU."""
     return any(device.device_type in ("GPU", "TPU") for device in tf.config.get_visible_devices())

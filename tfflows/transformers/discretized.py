@@ -98,7 +98,7 @@ class _DiscretizedBijector(tfb.Bijector):
 
     def _inverse_log_det_jacobian(self, x: Tensor) -> Tensor:
         k, _, outside = self._parts(x)
-        log_det = self._look_up(k)[0] - self._normal().log_prob(self._inverse(x))
+        log_det = self._look_up(k)[0] - self._normal().log_prob(self.inverse(x))
         return ops.where(outside, -np.inf, log_det)
 
     def _forward(self, z: Tensor) -> Tensor:
