@@ -119,9 +119,8 @@ def tfp_glow():
 
 
 NORMFLOWS = """
-import sys, time
 import numpy as np, torch, normflows as nf
-torch.set_num_threads(int(sys.argv[1])); torch.manual_seed(0)
+torch.manual_seed(0)
 L, K, width, B, shape = 3, 8, 128, 32, (3, 32, 32)
 q0, merges, flows = [], [], []
 for i in range(L):
@@ -143,15 +142,19 @@ def step():
 def log_prob(): model.log_prob(x, None).numpy()
 @torch.no_grad()
 def sample(): model.sample(B)[0].numpy()
+"""
+ANSWER = """
+import sys, time
+torch.set_num_threads(int(sys.argv[1]))
 for line in sys.stdin:
     start = time.perf_counter(); globals()[line.strip()](); print(time.perf_counter() - start, flush=True)
 """
 
 
-def normflows(python, threads):
-    """Functions that run in a process of their own, which waits while others are measured and prints its times."""
-    worker = subprocess.Popen(
-        [python, "-c", NORMFLOWS, str(threads)],
+def worker(code, names, python, threads):
+    """Functions of `code`, in a process of their own, which waits while others are measured and prints its times."""
+    process = subprocess.Popen(
+        [python, "-c", code + ANSWER, str(threads)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -160,10 +163,10 @@ def normflows(python, threads):
     )
 
     def ask(what):
-        worker.stdin.write(what + "\n")
-        return float(worker.stdout.readline())
+        process.stdin.write(what + "\n")
+        return float(process.stdout.readline())
 
-    return {what: lambda what=what: ask(what) for what in ("step", "log_prob", "sample")}
+    return {what: lambda what=what: ask(what) for what in names}
 
 
 def main():
@@ -176,7 +179,7 @@ def main():
         "tfflows": ours(),
         "networks alone": floor(),
         "tfb.Glow, gradient": tfp_glow(),
-        "normflows": normflows(options.torch_python, options.threads),
+        "normflows": worker(NORMFLOWS, ("step", "log_prob", "sample"), options.torch_python, options.threads),
     }
     results = {}
     for what in ("step", "log_prob", "sample"):

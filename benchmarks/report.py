@@ -36,6 +36,16 @@ def rows():
     yield seconds("first step, K = 8", first["K = 8"], "8 s")
     yield ratio("first step, K = 32 / K = 8", first["K = 32"], first["K = 8"], "4.5")
     yield ratio("import / keras and tensorflow_probability", *reversed(imports.values()), "1.1")
+    maf = result("maf")
+    for what, peer, goal in (
+        ("log_prob", "TensorFlow Probability", "0.65"),
+        ("step", "TensorFlow Probability", "0.80"),
+        ("step", "nflows", "0.80"),
+    ):
+        yield ratio(f"MAF: {what} / {peer}", maf[what]["tfflows"], maf[what][peer], goal)
+    for what in ("log_prob", "step"):
+        mixtures, affine = maf[what]["tfflows, mixtures"], maf[what]["tfflows"]
+        yield ratio(f"MAF: {what}, mixtures / affine", mixtures, affine, "1.5")
     memory = result("memory_tensorflow")
     growth, runs = memory["growth, MB per flow step"], memory["memory in MB, time in s"]
     for what, measure in (("activations", "memory of activations"), ("process", "peak memory of the process")):
