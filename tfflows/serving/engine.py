@@ -52,7 +52,8 @@ class Version:
             path = self.folder / "saved_model.pb"
             if not path.is_file():
                 raise NotFoundError(
-                    f"{self.folder} has no SavedModel: write one with `tfflows export {self.model} DIR`"
+                    f"{self.folder} has no SavedModel: write one with `tfflows export {self.model} DIR`, and serve it "
+                    f"with `TFFLOWS_HOME=DIR tfflows serve {self.model}`"
                 )
             saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
             self.signature_defs = dict(saved.meta_graphs[0].signature_def)
