@@ -69,7 +69,7 @@ def test_an_autoregressive_flow_s_map_is_its_conditionals():
 
 @pytest.mark.backend_free
 def test_a_trained_multiscale_flow_is_surprised_where_the_image_is_strange():
-    flow = zoo.load("glow_digits", 1)
+    flow = zoo.load("glow_digits")
     test = data.arrays(zoo.recipe("glow_digits").data, "test")["image"][:20]
     strange = test.copy()
     strange[:, 6:, :2] = 8  # where digits are black

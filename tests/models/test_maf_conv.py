@@ -115,10 +115,11 @@ def test_sampling_with_caches_equals_one_pass_for_each_pixel(kernel_size, condit
     z = np.random.default_rng(1).normal(size=(3, 30)).astype("float32")
     condition = ops.convert_to_tensor(np.eye(2, dtype="float32")[[0, 1, 1]]) if condition_size else None
     expected = np.zeros((3, 30), "float32")
+    parameters = 30 * autoregressive.transformer.num_parameters
     one_pass = jit(
         flow,
         lambda z, x: autoregressive.transformer.bijector(
-            ops.reshape(autoregressive.conditioner(x, condition=condition), (3, -1))
+            ops.reshape(autoregressive.conditioner(x, condition=condition), (-1, parameters))
         ).forward(z),
     )
     for i in range(30):

@@ -97,8 +97,8 @@ class PeriodicMADE(Conditioner):
             rest = [ops.zeros_like(z[:, :1])] * (z.shape[-1] - index)  # what the network does not see
             outputs = self(ops.concatenate([*x, *rest], axis=-1), condition)[..., index]
             each, log_det = element(z[:, index : index + 1], outputs)
-            x.append(each)
-            log_dets.append(log_det)
+            x.append(ops.reshape(each, (-1, 1)))  # TensorFlow has lost its shape where the batch has no size yet
+            log_dets.append(ops.reshape(log_det, (-1, 1)))
         return ops.concatenate(x, axis=-1), ops.concatenate(log_dets, axis=-1)
 
     # Keras's functional API matches these names with the arguments of `call`.
