@@ -143,6 +143,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--number", type=int, default=50_000, help="of training images")
     parser.add_argument("--batches", type=int, default=600, help="that are timed")
+    parser.add_argument("--folder", help="where the images are generated and kept; default a temporary folder")
     parser.add_argument("--jax-python", help="a Python with JAX, to compare the batches of the backends")
     arguments = parser.parse_args()
     size = arguments.number * 64 * 64 * 3 / 1e9
@@ -150,8 +151,10 @@ def main():
     results = {"images": arguments.number, "GB as an array": size}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        generate(folder, arguments.number)
-        png, npz = folder / "png", folder / "images.npz"
+        images = Path(arguments.folder or folder)
+        png, npz = images / "png", images / "images.npz"
+        if not npz.exists():
+            generate(images, arguments.number)
         sides = {"in memory": (npz, "4"), "folder": (png, limit), ".npz": (npz, limit), "tf.data": (png, "4")}
         for side, (path, gigabytes) in sides.items():
             os.environ["TFFLOWS_IN_MEMORY_GB"] = gigabytes
