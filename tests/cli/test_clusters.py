@@ -6,9 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tfflows.cli.parser import make_parser
+
+yaml = pytest.importorskip("yaml")
 
 pytestmark = pytest.mark.backend_free
 PAGE = Path(__file__).parents[2] / "docs" / "tutorials" / "devices.md"

@@ -158,3 +158,21 @@ def test_bad_arguments_are_named():
         transformers.DiscretizedLogistics(1)
     with pytest.raises(InputError, match="takes x \\[B, 16\\]"):
         layers.Autoregressive(nets.PixelCNN((4, 4, 1))).build((None, 15))
+
+
+def test_mixed_precision_rounds_the_convolutions_alone():
+    """Outside of a graph too, where Keras casts the weights of a network to the policy's type if they let it."""
+    keras.utils.set_random_seed(0)
+    policy = keras.dtype_policies.DTypePolicy("mixed_bfloat16")
+    net = nets.PixelCNN((4, 4, 1), 5, width=4, num_blocks=1, dtype=policy)
+    net.build_for((None, 16), 48)
+    for weight in net.weights:
+        weight.assign(keras.random.normal(weight.shape, seed=weight.shape[-1]))
+    without = [weight for weight in net.weights if "position" not in weight.name and "last" not in weight.name]
+    for weight in without:  # of which the outputs are positions and the last layer, in float32 to the last digit
+        weight.assign(ops.zeros(weight.shape))
+    features = np.maximum(ops.convert_to_numpy(net.horizontal_positions).reshape(16, 4), 0)
+    expected = features @ ops.convert_to_numpy(net.last_kernel) + ops.convert_to_numpy(net.last_bias)
+    for run in (net, jit(net, net)):
+        outputs = ops.convert_to_numpy(run(np.zeros((1, 16), "float32")))
+        np.testing.assert_allclose(outputs[0], expected.T, rtol=1e-5, atol=1e-6)

@@ -1,5 +1,6 @@
 """The masked convolutions of PixelCNN: the network of autoregressive layers on images."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -46,14 +47,16 @@ class GatedBlock(keras.layers.Layer):
 
     def build(self, input_shape: Shape) -> None:
         c, reach = self.width, self.reach
-        self.vertical_kernel = self.add_weight((reach, self.kernel_size, c, 2 * c), name="vertical_kernel")
-        self.vertical_bias = self.add_weight((2 * c,), "zeros", name="vertical_bias")
-        self.horizontal_kernel = self.add_weight((1, reach, c, 2 * c), name="horizontal_kernel")
-        self.link_kernel = self.add_weight((1, 1, c, 2 * c), name="link_kernel")
-        self.link_bias = self.add_weight((2 * c,), "zeros", name="link_bias")
-        self.out_kernel = self.add_weight((1, 1, c, c), name="out_kernel")
+        # Cast by `convolve` alone: sums, positions and the last layer stay as exact as the weights.
+        add_weight = functools.partial(self.add_weight, autocast=False)
+        self.vertical_kernel = add_weight((reach, self.kernel_size, c, 2 * c), name="vertical_kernel")
+        self.vertical_bias = add_weight((2 * c,), "zeros", name="vertical_bias")
+        self.horizontal_kernel = add_weight((1, reach, c, 2 * c), name="horizontal_kernel")
+        self.link_kernel = add_weight((1, 1, c, 2 * c), name="link_kernel")
+        self.link_bias = add_weight((2 * c,), "zeros", name="link_bias")
+        self.out_kernel = add_weight((1, 1, c, c), name="out_kernel")
         if self.condition_size:
-            self.condition_kernel = self.add_weight((self.condition_size, 4 * c), name="condition_kernel")
+            self.condition_kernel = add_weight((self.condition_size, 4 * c), name="condition_kernel")
         self.drop = keras.layers.Dropout(self.dropout, dtype=self.variable_dtype)
 
     def vertical(self, v: Tensor, window: Tensor, condition: Tensor | None = None, training: bool = False) -> Tensor:
@@ -149,19 +152,20 @@ class PixelCNN(Conditioner):
                 "put Flatten before it."
             )
         c, above = self.width, self.FIRST // 2
-        self.first_vertical = self.add_weight((above, self.FIRST, self.READ, c), name="first_vertical")
-        self.first_horizontal = self.add_weight((1, above, self.READ, c), name="first_horizontal")
+        add_weight = functools.partial(self.add_weight, autocast=False)  # as in `GatedBlock`
+        self.first_vertical = add_weight((above, self.FIRST, self.READ, c), name="first_vertical")
+        self.first_horizontal = add_weight((1, above, self.READ, c), name="first_horizontal")
         positions = (self.rows, self.columns, c)
-        self.vertical_positions = self.add_weight(positions, "zeros", name="vertical_positions")
-        self.horizontal_positions = self.add_weight(positions, "zeros", name="horizontal_positions")
+        self.vertical_positions = add_weight(positions, "zeros", name="vertical_positions")
+        self.horizontal_positions = add_weight(positions, "zeros", name="horizontal_positions")
         self.blocks = [
             GatedBlock(c, self.kernel_size, self.dropout, self.condition_size, dtype=self.dtype_policy)
             for _ in range(self.num_blocks)
         ]
         for block in self.blocks:
             block.build((None, self.rows, self.columns, c))
-        self.last_kernel = self.add_weight((c, self.outputs // self.size), "zeros", name="last_kernel")
-        self.last_bias = self.add_weight((self.outputs // self.size,), "zeros", name="last_bias")
+        self.last_kernel = add_weight((c, self.outputs // self.size), "zeros", name="last_kernel")
+        self.last_bias = add_weight((self.outputs // self.size,), "zeros", name="last_bias")
 
     def call(self, x: Tensor, condition: Tensor | None = None, training: bool = False) -> Tensor:
         self._check_condition(condition)
