@@ -4,7 +4,6 @@ import contextlib
 import tempfile
 import unittest.mock
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,55 +113,66 @@ def _check(
     size = int(np.prod(event_shape))
     _require(int(np.prod(latent_shape)) == size, f"latent_shape {latent_shape} has another size than {event_shape}")
 
-    conditions = ops.convert_to_tensor(rng.normal(size=(3, condition_size)))
+    conditions = rng.normal(size=(3, condition_size))
 
-    def condition(batch: int) -> list[Tensor]:
-        return [conditions[:batch]] if condition_size else []
+    def condition(rows: slice | np.ndarray) -> list[Tensor]:
+        return [ops.convert_to_tensor(conditions[rows])] if condition_size else []
 
-    def run(direction: str, value: Tensor, *given: Tensor) -> tuple[Tensor, Tensor]:
-        return _pair(direction, getattr(layer, direction)(value, *given))
-
-    def forward(z: Tensor) -> tuple[Tensor, Tensor]:
-        return run("forward_and_log_det", z, *condition(z.shape[0]))
-
-    def inverse(x: Tensor) -> tuple[Tensor, Tensor]:
-        return run("inverse_and_log_det", x, *condition(x.shape[0]))
+    def run(direction: str, value: Tensor, rows: slice | np.ndarray = np.s_[:]) -> tuple[Tensor, Tensor]:
+        return _pair(direction, value, getattr(layer, f"{direction}_and_log_det")(value, *condition(rows)))
 
     # x is a sample, so that it is in the range of the layer, whatever that is.
     z = ops.convert_to_tensor(draw_latents(rng, size=(3, *latent_shape)))
-    x, forward_log_det = forward(z)
-    back, inverse_log_det = inverse(x)
+    x, forward_log_det = run("forward", z)
     _require(tuple(x.shape) == (3, *event_shape), f"forward gives shape {tuple(x.shape)} for events {event_shape}")
-    for direction, log_det in (("forward", forward_log_det), ("inverse", inverse_log_det)):
-        shape = tuple(ops.shape(log_det))
-        _require(
-            shape == (3,),
-            f"{direction}_and_log_det returns a log-det of shape {shape} for a batch of 3: need (3,)",
-        )
+    back, inverse_log_det = run("inverse", x)
     _close(back, z, "inverse(forward(z)) differs from z")
-    _close(forward(back)[0], x, "forward(inverse(x)) differs from x")
-    for direction, value, log_det in (("forward", z, forward_log_det), ("inverse", x, inverse_log_det)):
-        expected = _log_det_of_jacobian(partial(run, f"{direction}_and_log_det"), value, *condition(3))
-        _close(log_det, expected, f"{direction}'s log-det differs from autodiff's")
-    _check_local(layer, x, condition(3), z, inverse_log_det)
+
+    copies = np.repeat(np.arange(3), size + 1)
+    for direction, value, want, log_det, weights in (
+        ("forward", back, x, forward_log_det, []),
+        ("inverse", x, z, inverse_log_det, layer.trainable_weights),
+    ):
+        # Each row once for each element of its result, which makes a row of the Jacobian, and once for the weights.
+        cotangents = np.tile(np.eye(size + 1, size), (3, 1, 1))
+        cotangents[:, size] = rng.normal(size=(3, size))  # for each element another, so that no two cancel
+        (got, got_log_det), gradients, jacobian = autodiff.outputs_and_vjp(
+            lambda repeated, direction=direction: run(direction, repeated, copies),
+            weights,
+            ops.convert_to_tensor(ops.convert_to_numpy(value)[copies]),
+            [
+                ops.convert_to_tensor(cotangents.reshape(-1, *want.shape[1:])),
+                ops.convert_to_tensor(np.tile(np.eye(size + 1)[size], 3)),
+            ],
+        )
+        got, got_log_det = (ops.convert_to_numpy(each)[size :: size + 1] for each in (got, got_log_det))
+        jacobian = ops.convert_to_numpy(jacobian).reshape(3, size + 1, size)[:, :size]
+        if direction == "forward":
+            _close(got, want, "forward(inverse(x)) differs from x")
+        _close(log_det, np.linalg.slogdet(jacobian)[1], f"{direction}'s log-det differs from autodiff's")
+        _close(got, want, f"{direction} differs where it is differentiated")
+        _close(got_log_det, log_det, f"{direction} has another log-det where it is differentiated")
+        for weight, gradient in zip(weights, gradients, strict=True):
+            alive = gradient is not None and np.any(ops.convert_to_numpy(gradient) != 0)
+            _require(alive, f"weight {weight.path} gets no gradient from the density")
+    _check_local(layer, x, condition(np.s_[:]), z, inverse_log_det)
 
     graph = _backend.jit(layer, layer.inverse_and_log_det)
-    cases = [("the compiled inverse", graph, 3), ("the compiled inverse", graph, 1)]
-    if keras.backend.backend() == "tensorflow":  # whose graph does not know the batch, where JAX compiles for each
-        cases.append(("the inverse", layer.inverse_and_log_det, 1))
+    cases = [("the compiled inverse", graph, 1)]
+    if keras.backend.backend() == "tensorflow":  # whose graph does not know the batch; JAX has compiled for 3 above
+        cases += [("the compiled inverse", graph, 3), ("the inverse", layer.inverse_and_log_det, 1)]
     for what, function, batch in cases:
-        got_z, got_log_det = function(x[:batch], *condition(batch))
+        got_z, got_log_det = function(x[:batch], *condition(np.s_[:batch]))
         shape = tuple(ops.shape(got_log_det))
         _require(shape == (batch,), f"{what} of a batch of {batch} gives a log-det of shape {shape}")
         _close(got_z, z[:batch], f"{what} of a batch of {batch} differs from the same rows of a batch of 3")
         _close(got_log_det, inverse_log_det[:batch], f"{what} of a batch of {batch} has another log-det")
 
-    _check_gradients(layer, inverse, x)
     _check_saving(
         layer,
         event_shape,
         condition_size,
-        lambda other: other.inverse_and_log_det(x, *condition(3)),
+        lambda other: other.inverse_and_log_det(x, *condition(np.s_[:])),
         (z, inverse_log_det),
     )
 
@@ -179,18 +189,21 @@ def _check_local(layer: FlowLayer, x: Tensor, condition: list[Tensor], z: Tensor
         _close(sum_event(located), sum_event(z), "locate changes the sum of its values")
 
 
-def _pair(direction: str, returned: Any) -> tuple[Tensor, Tensor]:
-    """Returns what a layer returned, if it is two tensors."""
-    names = ("x", "log_det") if direction.startswith("forward") else ("z", "log_det")
+def _pair(direction: str, value: Tensor, returned: Any) -> tuple[Tensor, Tensor]:
+    """Returns what a layer returned for a value, if it is two tensors, with one log-det for each row."""
+    names = ("x", "log_det") if direction == "forward" else ("z", "log_det")
+    direction = f"{direction}_and_log_det"
     _require(
         isinstance(returned, tuple) and len(returned) == 2,
         f"{direction} returns {_kind(returned)}: need the tuple ({', '.join(names)})",
     )
-    for name, value in zip(names, returned, strict=True):
+    for name, each in zip(names, returned, strict=True):
         _require(
-            ops.is_tensor(value),
-            f"{direction} returns {_kind(value)} as {name}: need a tensor, by keras.ops in place of NumPy",
+            ops.is_tensor(each),
+            f"{direction} returns {_kind(each)} as {name}: need a tensor, by keras.ops in place of NumPy",
         )
+    got, batch = tuple(returned[1].shape), value.shape[0]
+    _require(got == (batch,), f"{direction} returns a log-det of shape {got} for a batch of {batch}: need ({batch},)")
     return returned
 
 
@@ -198,20 +211,6 @@ def _kind(value: Any) -> str:
     if isinstance(value, tuple):
         return f"a tuple of {len(value)}"
     return "a NumPy array" if isinstance(value, np.ndarray | np.generic) else f"a value of type {type(value).__name__}"
-
-
-def _check_gradients(layer: FlowLayer, inverse: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor) -> None:
-    def loss() -> Tensor:
-        z, log_det = inverse(x)
-        # Every z has a gradient of its own, so that no two parts of it cancel.
-        phase = ops.reshape(ops.arange(int(np.prod(z.shape)), dtype="float64"), z.shape)
-        return ops.sum(ops.sin(z + phase)) + ops.sum(log_det)
-
-    for weight, gradient in zip(
-        layer.trainable_weights, autodiff.gradients(loss, layer.trainable_weights), strict=True
-    ):
-        alive = gradient is not None and np.any(ops.convert_to_numpy(gradient) != 0)
-        _require(alive, f"weight {weight.path} gets no gradient from the density")
 
 
 def _check_saving(
@@ -232,11 +231,6 @@ def _check_saving(
             raise AssertionError(f"check_flow_layer: the saved layer cannot be loaded: {lines[0]}") from error
     for got, want in zip(evaluate(loaded.transform), expected, strict=True):
         _close(got, want, "the layer differs after it was saved and loaded (get_config, build or weights)")
-
-
-def _log_det_of_jacobian(function: Callable[..., tuple[Tensor, Tensor]], x: Tensor, *conditions: Tensor) -> np.ndarray:
-    jacobian = autodiff.batch_jacobian(lambda *arrays: function(*arrays)[0], x, *conditions)
-    return np.linalg.slogdet(ops.convert_to_numpy(jacobian))[1]
 
 
 def _close(got: Tensor, want: Tensor, sentence: str) -> None:
