@@ -1,9 +1,11 @@
 """A store of the tests' own, with one small model trained in it."""
 
 import contextlib
+import functools
 import gc
 import os
 import shutil
+import typing
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,9 @@ from filelock import FileLock
 
 # Tracing makes many small objects that live on: with Python's own threshold, looking at them takes a tenth of the time.
 gc.set_threshold(20_000, 10, 10)
+# TensorFlow asks at every operation whether its inputs keep a protocol, of which Python 3.11 collects the attributes
+# anew each time: a fifth of the time of eager layers.
+typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)
 
 DIGITS = """
 [data]
@@ -54,6 +59,17 @@ def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("home")
     os.environ["TFFLOWS_HOME"] = str(folder)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_graph_optimizations():
+    """TensorFlow's graphs run as they were traced: to optimize each takes longer than the few runs that it has here."""
+    import keras  # not above: the process that hands the tests out to the workers does without
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="session")
