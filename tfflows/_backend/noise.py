@@ -7,12 +7,18 @@ exported models (OpenVINO) that hold uint32 as int32 and sum integers as floats.
 too, hence the masks after shifts, the sum by halves and no factor above 2^31.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 from tfflows._backend import Tensor
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
 
 Key = tuple[Tensor, Tensor]  # two arrays [B] of uint32
 
@@ -31,6 +37,23 @@ def _rotate_left(x: Tensor, bits: int) -> Tensor:
 
 def threefry(key: Key, counter: Key) -> Key:
     """Returns two words [*shape] of uint32; `key` and `counter` are pairs of uint32 arrays that broadcast to shape."""
+    if keras.backend.backend() != "tensorflow":
+        return _threefry(key, counter)
+    words = [tf.convert_to_tensor(word) for word in (*key, *counter)]
+    return _graph(*(None if word.shape.rank is None else tuple(word.shape) for word in words))(*words)
+
+
+@functools.cache
+def _graph(*shapes: Any) -> Callable[..., Key]:
+    """Returns TensorFlow's graph for words of these shapes, to which every graph of every model holds a call.
+
+    The 200 operations were a third of those of a small model, and traced anew for each of its graphs.
+    """
+    words = [tf.TensorSpec(shape, tf.uint32) for shape in shapes]
+    return tf.function(lambda *words: _threefry(words[:2], words[2:]), input_signature=words, autograph=False)
+
+
+def _threefry(key: Key, counter: Key) -> Key:
     keys = (key[0], key[1], ops.bitwise_xor(ops.bitwise_xor(key[0], key[1]), _PARITY))
     a, b = counter[0] + keys[0], counter[1] + keys[1]
     for block in range(5):
