@@ -80,18 +80,21 @@ def jit(model: keras.Model | keras.layers.Layer, function: Callable[..., Any]) -
     return lambda *args: jitted([variable.value for variable in model.variables], *args)
 
 
-def matmul(a: Tensor, b: Tensor) -> Tensor:
+def matmul(a: Tensor, b: Tensor, transpose_b: bool = False) -> Tensor:
     """Returns the product of a [..., N] and b [N, M] in the full precision of their dtype, float32 or float64.
+
+    With `transpose_b`, b is [M, N].
 
     By default GPUs (TensorFloat-32) and TPUs (bfloat16) round the operands of float32 products. In a network that does
     little harm; the product by which a flow maps x to z would no longer be undone by its inverse.
     """
     if keras.backend.backend() == "jax":
-        return jax.numpy.matmul(a, b, precision="highest")
+        return jax.numpy.matmul(a, b.T if transpose_b else b, precision="highest")
     a, b = tf.convert_to_tensor(a), tf.convert_to_tensor(b)
     if b.dtype == tf.float32 and rounds_products():
-        return tf.cast(tf.matmul(tf.cast(a, tf.float64), tf.cast(b, tf.float64)), tf.float32)
-    return tf.matmul(a, b)
+        product = tf.matmul(tf.cast(a, tf.float64), tf.cast(b, tf.float64), transpose_b=transpose_b)
+        return tf.cast(product, tf.float32)
+    return tf.matmul(a, b, transpose_b=transpose_b)
 
 
 def erfc(x: Tensor) -> Tensor:

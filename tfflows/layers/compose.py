@@ -10,6 +10,7 @@ from keras import ops
 
 from tfflows._backend import Shape, Tensor
 from tfflows.errors import InputError
+from tfflows.layers import mixing
 from tfflows.layers import recompute as recomputation
 from tfflows.layers.base import INITIAL_BATCH, FlowLayer
 
@@ -92,9 +93,9 @@ class Chain(_Composite):
         self, z: Tensor, condition: Tensor | None = None, training: bool = False
     ) -> tuple[Tensor, Tensor]:
         total = 0.0
-        for layer in self.layers:
+        for layer in mixing.merged(self.layers, density=False):
             z, log_det = layer.forward_and_log_det(z, condition=condition, training=training)
-            total = total + log_det
+            total = total if log_det is None else total + log_det
         return z, total
 
     def inverse_and_log_det(
@@ -107,9 +108,9 @@ class Chain(_Composite):
                 x, log_det = recomputation.inverse_and_log_det(list(run), x, condition)
                 total = total + log_det
                 continue
-            for layer in run:
+            for layer in mixing.merged(run, density=True):
                 x, log_det = layer.inverse_and_log_det(x, condition=condition, training=training)
-                total = total + log_det
+                total = total if log_det is None else total + log_det
         return x, total
 
     @property

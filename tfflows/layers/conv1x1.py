@@ -102,24 +102,29 @@ class Conv1x1(FlowLayer):
     def _log_abs_det(self) -> Tensor:
         if self.lu:
             return ops.sum(ops.diagonal(self.lower_upper))
-        return _log_abs_det(ops.convert_to_tensor(self.matrix))[0]
+        return log_abs_det(ops.convert_to_tensor(self.matrix))
 
     def _apply(self, matrix: Tensor, log_abs_det: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        rows = matmul(ops.reshape(x, (-1, x.shape[-1])), ops.transpose(matrix))  # one product for all pixels
+        rows = matmul(ops.reshape(x, (-1, x.shape[-1])), matrix, transpose_b=True)  # one product for all pixels
         return ops.reshape(rows, (-1, *x.shape[1:])), per_example(math.prod(x.shape[1:-1]) * log_abs_det, x)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "lu": self.lu, "seed": self.seed}
 
 
-def _log_abs_det_by_qr(matrix: Tensor) -> tuple[Tensor]:
-    _, triangle = ops.qr(matrix)
-    return (ops.sum(ops.log(ops.abs(ops.diagonal(triangle)))),)
+def log_abs_det(matrices: Tensor) -> Tensor:
+    """Returns the sum of log|det W| over matrices [..., C, C]."""
+    return _log_abs_det(matrices)[0]
+
+
+def _log_abs_det_by_qr(matrices: Tensor) -> tuple[Tensor]:
+    _, triangles = ops.qr(matrices)
+    return (ops.sum(ops.log(ops.abs(ops.diagonal(triangles, axis1=-2, axis2=-1)))),)
 
 
 # XLA has no decomposition but QR, whose derivative takes many operations where this one's is the inverse.
 _log_abs_det = custom_gradient(
-    _log_abs_det_by_qr, lambda inputs, _, slopes: (slopes[0] * ops.transpose(ops.inv(*inputs)),)
+    _log_abs_det_by_qr, lambda inputs, _, slopes: (slopes[0] * ops.swapaxes(ops.inv(*inputs), -1, -2),)
 )
 
 

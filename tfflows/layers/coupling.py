@@ -111,7 +111,9 @@ class Coupling(FlowLayer):
         if self.mask == "checkerboard":
             y, log_det = ops.where(self._mask, x, y), ops.where(self._mask, ops.zeros_like(x), log_det)
         else:
-            y, log_det = self._join(passed, y), ops.broadcast_to(log_det, ops.shape(y))
+            if log_det.shape != y.shape:
+                log_det = ops.broadcast_to(log_det, ops.shape(y))
+            y = self._join(passed, y)
         return y, sum_event(log_det), log_det
 
     def _divide(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,10 +122,14 @@ class Coupling(FlowLayer):
             masked = x * self._mask.astype(self.dtype)
             mask = ops.broadcast_to(self._mask[None, ..., :1].astype(self.dtype), (*ops.shape(x)[:-1], 1))
             return ops.concatenate([masked, mask], axis=-1), x
-        if self.mask == "halves" and len(self._passed) == len(self._transformed):
-            first, second = ops.split(x, 2, axis=-1)  # faster than two slices, each with a gradient of x's size
+        if self._are_equal_halves():
+            # By a further axis: in a graph the gradient of `stack` is `unstack`, that of a join two slices.
+            first, second = ops.unstack(ops.reshape(x, (-1, *x.shape[1:-1], 2, x.shape[-1] // 2)), axis=-2)
             return (second, first) if self._transformed[0] == 0 else (first, second)
         return _take(x, self._passed), _take(x, self._transformed)
+
+    def _are_equal_halves(self) -> bool:
+        return self.mask == "halves" and len(self._passed) == len(self._transformed)
 
     def _with_condition(self, passed: Tensor, condition: Tensor | None) -> Tensor:
         if not self.condition_size:
@@ -132,8 +138,10 @@ class Coupling(FlowLayer):
 
     def _join(self, passed: Tensor, transformed: Tensor) -> Tensor:
         if self.mask == "halves":  # both parts are contiguous: no gather
-            in_front = self._transformed[0] == 0
-            return ops.concatenate([transformed, passed] if in_front else [passed, transformed], axis=-1)
+            parts = [transformed, passed] if self._transformed[0] == 0 else [passed, transformed]
+            if self._are_equal_halves():
+                return ops.reshape(ops.stack(parts, axis=-2), (-1, *passed.shape[1:-1], 2 * passed.shape[-1]))
+            return ops.concatenate(parts, axis=-1)
         order = np.argsort(np.concatenate([self._passed, self._transformed]))
         return ops.take(ops.concatenate([passed, transformed], axis=-1), order, axis=-1)
 

@@ -56,15 +56,49 @@ class Affine(Transformer):
 
     def bijector(self, outputs: Tensor) -> tfb.Bijector:
         shift, h = ops.split(outputs, 2, axis=-1)
-        if self.scale == "tanh":
-            log_scale = self.bound * ops.tanh(self.factor / self.bound) * ops.tanh(h)
-        elif self.scale == "sigmoid":
+        if self.scale == "sigmoid":
             floor = np.exp(-self.bound)
             inverse_scale = floor + (1 - floor) * ops.sigmoid(h + 2.0)
-            return tfb.Invert(tfb.Chain([tfb.Scale(inverse_scale), tfb.Shift(-shift)]))
+            return _Affine(shift, inverse_scale, ops.log(inverse_scale))
+        if self.scale == "tanh":
+            log_scale = self.bound * ops.tanh(self.factor / self.bound) * ops.tanh(h)
         else:
             log_scale = self.bound * ops.tanh(h / self.bound)
-        return tfb.Chain([tfb.Shift(shift), tfb.Scale(log_scale=log_scale)])
+        return _Affine(shift, ops.exp(-log_scale), -log_scale)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale": self.scale, "bound": self.bound}
+
+
+class _Affine(tfb.Bijector):
+    """x = z / inverse_scale + shift, for a positive scale; in half of the operations of TFP's Scale and Shift.
+
+    TFP's Scale takes scales of both signs, with the logarithm of their absolute value and its gradient.
+    """
+
+    def __init__(self, shift: Tensor, inverse_scale: Tensor, log_inverse_scale: Tensor) -> None:
+        parameters = dict(locals())
+        self._shift, self._inverse_scale, self._log_inverse_scale = shift, inverse_scale, log_inverse_scale
+        super().__init__(
+            forward_min_event_ndims=0,
+            is_constant_jacobian=False,
+            dtype=shift.dtype,
+            parameters=parameters,
+            name="affine",
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype: str) -> dict[str, Any]:
+        return {}
+
+    def _forward(self, z: Tensor) -> Tensor:
+        return z / self._inverse_scale + self._shift
+
+    def _inverse(self, x: Tensor) -> Tensor:
+        return (x - self._shift) * self._inverse_scale
+
+    def _forward_log_det_jacobian(self, z: Tensor) -> Tensor:
+        return -self._log_inverse_scale
+
+    def _inverse_log_det_jacobian(self, x: Tensor) -> Tensor:
+        return self._log_inverse_scale
