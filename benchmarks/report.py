@@ -1,4 +1,4 @@
-"""Writes the table of README.md from the JSON in results/.
+"""Writes the tables of README.md from the JSON in results/.
 
 python benchmarks/report.py
 """
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
+END = "<!-- end of table -->"
 
 
 def result(name):
@@ -59,12 +59,27 @@ def rows():
     yield seconds('zoo.load("glow_mnist")', startup["zoo.load"]["glow_mnist"], "2 s")
 
 
+def ratios():
+    """The lines of the table of ratios."""
+    yield from ("| measure | minima | medians | goal, at most |", "|---|---|---|---|")
+    yield from (f"| {' | '.join(row)} |" for row in rows())
+
+
+def what_pays():
+    """The lines of the table of what_pays.py, the best first."""
+    yield from ("| variant | bits/dim | weights | steps | images per second |", "|---|---:|---:|---:|---:|")
+    variants = result("what_pays")["variants"].items()
+    for name, row in sorted(variants, key=lambda each: each[1]["bits_per_dim"]):
+        figures = (f"{row[each]:,}" for each in ("weights", "steps", "images per second"))
+        yield f"| {name} | {row['bits_per_dim']:.3f} | {' | '.join(figures)} |"
+
+
 def with_table(text):
-    """README's text with the table between its two marks made anew."""
-    lines = ["| measure | minima | medians | goal, at most |", "|---|---|---|---|"]
-    lines += [f"| {' | '.join(row)} |" for row in rows()]
-    head, rest = text.split(BEGIN)
-    return head + BEGIN + "\n".join(lines) + "\n" + END + rest.split(END)[1]
+    """README's text with the lines between each mark and the end of its table made anew."""
+    for mark, lines in (("<!-- table -->\n", ratios()), ("<!-- table of what_pays.json -->\n", what_pays())):
+        head, rest = text.split(mark)
+        text = head + mark + "\n".join(lines) + "\n" + END + rest.split(END, 1)[1]
+    return text
 
 
 if __name__ == "__main__":

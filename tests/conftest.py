@@ -61,17 +61,6 @@ def home(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session", autouse=True)
-def without_graph_optimizations():
-    """TensorFlow's graphs run as they were traced: to optimize each takes longer than the few runs that it has here."""
-    import keras  # not above: the process that hands the tests out to the workers does without
-
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-
-
 @pytest.fixture(scope="session")
 def tiny_recipe(tmp_path_factory):
     """The path of a recipe."""

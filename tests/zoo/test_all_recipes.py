@@ -39,7 +39,7 @@ PARAMETERS = {
     "maf_mnist": 7_553_344,
     "maf_mnist_conditional": 7_378_240,
     "maf_mnist_conditional_mog": 43_333_920,
-    "maf_mnist_mog": 8_167_984,
+    "maf_mnist_mog": 8_368_688,
     "nice_cifar10": 72_617_216,
     "nice_digits": 33_472,
     "nice_fashion_mnist": 19_158_352,
