@@ -1,12 +1,13 @@
 """Puts trained weights into saved_models/, to be part of the repository: small, and measured as they are stored.
 
-python tools/ship.py FOLDER NAME [--full]
+python tools/ship.py FOLDER NAME [--full | --mantissa BITS]
 
 FOLDER is an output of `tfflows train --store-as NAME` (or RUNS/small of tools/train_zoo.py); its newest version of NAME
 becomes the next version in saved_models/.
 Kernels are stored as float16 (--full: as they are), vectors (biases, scales, averages, counters) as they are, all of
-them compressed. The figures of metrics.json are then measured again, on the stored weights. No SavedModel is stored
-with float16 weights: `tfflows export NAME DIR` makes it.
+them compressed; with --mantissa kernels are rounded to fewer than float16's 10 bits, which compresses better. The
+figures of metrics.json are then measured again, on the stored weights. No SavedModel is stored with float16 weights:
+`tfflows export NAME DIR` makes it.
 """
 
 import argparse
@@ -28,8 +29,8 @@ from tfflows.zoo.recipe import Recipe
 SAVED_MODELS = Path(__file__).resolve().parents[1] / "saved_models"
 
 
-def halve(source, target):
-    """Copy a Keras weights file with its kernels in half precision, all compressed."""
+def halve(source, target, mantissa=10):
+    """Copy a Keras weights file with its kernels in half precision, of so many bits of mantissa, all compressed."""
 
     def copy(name, node):
         if isinstance(node, h5py.Group):
@@ -37,6 +38,8 @@ def halve(source, target):
             return
         values = node[()]
         if values.ndim > 1:
+            fraction, exponent = np.frexp(values)
+            values = np.ldexp(np.round(fraction * 2 ** (mantissa + 1)), exponent - mantissa - 1)
             with np.errstate(over="raise"):
                 values = values.astype("float16")
         options = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if values.ndim else {}
@@ -47,7 +50,7 @@ def halve(source, target):
         original.visititems(copy)
 
 
-def ship(trained, root=SAVED_MODELS, full=False, path=None):
+def ship(trained, root=SAVED_MODELS, full=False, path=None, mantissa=10):
     """Publish the version folder `trained` in `root`, and return the new folder; path as in `training.Run`."""
     store.verify(trained)
     recipe = Recipe.from_toml(trained / "recipe.toml")
@@ -58,7 +61,7 @@ def ship(trained, root=SAVED_MODELS, full=False, path=None):
     test = data.arrays(recipe.data, "test", path=path)
 
     def write(folder):
-        halve(trained / "model.weights.h5", folder / "model.weights.h5")
+        halve(trained / "model.weights.h5", folder / "model.weights.h5", mantissa)
         flow.load_weights(folder / "model.weights.h5")
         figures = evaluate(flow, test, recipe.evaluation)
         print(f"{recipe.name}: {metrics['bits_per_dim']:.4f} as trained, {figures['bits_per_dim']:.4f} as stored")
@@ -83,6 +86,7 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("name")
     parser.add_argument("--full", action="store_true", help="store what is there, unchanged")
+    parser.add_argument("--mantissa", type=int, choices=range(4, 11), default=10, metavar="BITS", help="default 10")
     options = parser.parse_args()
     parent = options.folder / options.name
-    print(ship(parent / str(store.versions(parent)[-1]), full=options.full))
+    print(ship(parent / str(store.versions(parent)[-1]), full=options.full, mantissa=options.mantissa))
