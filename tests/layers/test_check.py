@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from tfflows import Flow, check_flow_layer, errors, layers
+from tfflows._backend import noise
 
 
 class Doubled(layers.FlowLayer):
@@ -86,8 +87,13 @@ def sample_a_new_flow():
     Flow(layers.Chain([layers.Rescale(4)]), (2, 2, 1), num_values=4).sample(1)
 
 
+def draw_noise_for_batches_of_all_sizes():
+    for size in range(1, 8):
+        noise.uniform(noise.seed_keys(np.arange(size)), 2)
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a warning of TensorFlow's")
-@pytest.mark.parametrize("use", [check_actnorm, sample_a_new_flow])
+@pytest.mark.parametrize("use", [check_actnorm, sample_a_new_flow, draw_noise_for_batches_of_all_sizes])
 def test_many_models_in_a_process_bring_no_warning_of_retracing(use):
     import tensorflow as tf
 

@@ -40,16 +40,21 @@ def threefry(key: Key, counter: Key) -> Key:
     if keras.backend.backend() != "tensorflow":
         return _threefry(key, counter)
     words = [tf.convert_to_tensor(word) for word in (*key, *counter)]
-    return _graph(*(None if word.shape.rank is None else tuple(word.shape) for word in words))(*words)
+    shape = functools.reduce(tf.broadcast_static_shape, (word.shape for word in words))
+    a, b = _graph()(*words)
+    a.set_shape(shape)
+    b.set_shape(shape)
+    return a, b
 
 
 @functools.cache
-def _graph(*shapes: Any) -> Callable[..., Key]:
-    """Returns TensorFlow's graph for words of these shapes, to which every graph of every model holds a call.
+def _graph() -> Callable[..., Key]:
+    """Returns TensorFlow's graph of `_threefry`, to which every graph of every model holds a call.
 
-    The 200 operations were a third of those of a small model, and traced anew for each of its graphs.
+    The 200 operations were a third of those of a small model, and traced anew for each of its graphs. Shapes are left
+    open: with a graph for each, TensorFlow warns of retracing, and a process keeps one for every size of a batch.
     """
-    words = [tf.TensorSpec(shape, tf.uint32) for shape in shapes]
+    words = [tf.TensorSpec(None, tf.uint32)] * 4
     return tf.function(lambda *words: _threefry(words[:2], words[2:]), input_signature=words, autograph=False)
 
 
