@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import zlib
 
 import keras
@@ -227,3 +229,16 @@ def test_a_batch_larger_than_the_data_is_refused():
 def test_version_names_the_data(tmp_path):
     assert data.version(DIGITS) == digits.FULL_NAME
     assert data.version(DIGITS, tmp_path) == str(tmp_path)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.data's threads")
+def test_python_ends_while_a_data_set_reads_ahead(tmp_path):
+    np.savez(tmp_path / "images.npz", train=np.zeros((4000, 64, 64, 3), "uint8"))
+    script = (
+        "from tfflows import data\nfrom tfflows.zoo.recipe import DataConfig\n"
+        "described = DataConfig('images', (64, 64, 3), flip=True)\n"
+        f"batches, _ = data.training_batches(described, 2000, 0, path={str(tmp_path / 'images.npz')!r})\n"
+        "reader = iter(batches)\n"
+        "for _ in range(5):\n    next(reader)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

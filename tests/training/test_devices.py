@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import DIGITS
 
+from tfflows import Flow, layers
 from tfflows.training import Run, devices, train
 from tfflows.zoo.recipe import Recipe
 
@@ -87,6 +88,20 @@ def test_mirrored_training_is_that_of_one_device(tmp_path):
     train_here(tmp_path / "one")
     assert run.wait() == 0
     assert_equal_training(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's strategies")
+def test_a_flow_of_a_strategy_trains_outside_of_its_scope():
+    """As Keras's own models do."""
+    import tensorflow as tf
+
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        flow = Flow(layers.Chain([layers.ActNorm()]), (4,), dequantizer=None)
+        flow.compile(keras.optimizers.Adam(0.1))
+    x = np.random.RandomState(0).normal(size=(64, 4)).astype("float32")
+    flow.adapt(3 * x)
+    first, *_, last = flow.fit(x, batch_size=16, epochs=20, verbose=0).history["loss"]
+    assert last < first - 0.1
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="hosts are joined by JAX")

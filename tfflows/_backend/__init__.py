@@ -137,6 +137,13 @@ def num_replicas() -> int:
     return 1
 
 
+def strategy_scope(model: keras.Model) -> contextlib.AbstractContextManager:
+    """Returns the scope of the `tf.distribute` strategy that a model was built in; `fit` may be called outside."""
+    if keras.backend.backend() == "tensorflow":
+        return model.distribute_strategy.scope()
+    return contextlib.nullcontext()
+
+
 def uncached(x: Tensor) -> Tensor:
     """Returns x as a new object, for which TFP's bijector cache holds no result.
 

@@ -1,9 +1,13 @@
 """Batches as Keras takes them: a tf.data.Dataset on its TensorFlow backend, a PyDataset on JAX."""
 
+import atexit
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from tfflows.data.split import Arrays, HeldSplit
 from tfflows.data.stream import ENDLESS, OrderedBatches, ShuffledBatches, ahead
@@ -26,7 +30,7 @@ def endless(stream: ShuffledBatches, first_step: int) -> Any:
 
     def read(step: "tf.Tensor") -> dict[str, "tf.Tensor"]:
         outputs = [s.dtype for s in spec.values()]
-        batch = tf.numpy_function(lambda step: list(stream(step).values()), [step], outputs)
+        batch = tf.numpy_function(_CALLS.guard(lambda step: list(stream(step).values())), [step], outputs)
         return {key: tf.ensure_shape(value, spec[key].shape) for key, value in zip(spec, batch, strict=True)}
 
     steps = tf.data.Dataset.counter(first_step)
@@ -58,6 +62,49 @@ def _tf_spec(images: Arrays, batch_size: int | None) -> dict[str, "tf.TensorSpec
     import tensorflow as tf
 
     return {key: tf.TensorSpec((batch_size, *array.shape[1:]), array.dtype) for key, array in images.items()}
+
+
+class _Calls:
+    """Calls of Python functions by tf.data's threads, which end before Python does.
+
+    A data set reads ahead for as long as it is referred to. Python, when it ends, stops threads that wait for it, and
+    TensorFlow waits for those threads: a script that ends with a data set in a variable would hang.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.running, self.begun, self.closed = threading.Lock(), 0, 0, False
+        self.closes_at_exit = False
+
+    def guard(self, function: Callable[[Any], list[np.ndarray]]) -> Callable[[Any], list[np.ndarray]]:
+        """Returns the function, which from `close` on gives its last result again, to nobody."""
+        if not self.closes_at_exit:
+            atexit.register(self.close)
+            self.closes_at_exit = True
+        last: list[np.ndarray] = []
+
+        def guarded(argument: Any) -> list[np.ndarray]:
+            nonlocal last
+            with self.lock:
+                self.running, self.begun = self.running + 1, self.begun + 1
+            try:
+                if not (self.closed and last):
+                    last = function(argument)
+                return last
+            finally:
+                with self.lock:
+                    self.running -= 1
+
+        return guarded
+
+    def close(self) -> None:
+        """Waits until the buffers of all data sets are full, so that no thread calls Python any more."""
+        self.closed, before = True, -1
+        while self.running or self.begun != before:
+            before = self.begun
+            time.sleep(0.02)
+
+
+_CALLS = _Calls()
 
 
 class _PyBatches(keras.utils.PyDataset):

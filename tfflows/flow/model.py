@@ -195,7 +195,8 @@ class LikelihoodModel(keras.Model):
             self.adapt(x)
         if getattr(self, "optimizer", None) is not None and not self.optimizer.built:
             # Inside the first trace, creating the optimizer's variables costs a second trace.
-            self.optimizer.build(self.trainable_variables)
+            with _backend.strategy_scope(self):
+                self.optimizer.build(self.trainable_variables)
         kwargs["callbacks"] = statistics.with_update(self, kwargs.get("callbacks"), x)
         with batches.one_sentence():
             return super().fit(x, y, validation_data=validation_data, **kwargs)
