@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import zlib
@@ -232,13 +233,15 @@ def test_version_names_the_data(tmp_path):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.data's threads")
-def test_python_ends_while_a_data_set_reads_ahead(tmp_path):
+@pytest.mark.parametrize(("gigabytes", "batch_size"), [("4", 2000), ("0", 64)])
+def test_python_ends_while_a_data_set_reads_ahead(tmp_path, gigabytes, batch_size):
     np.savez(tmp_path / "images.npz", train=np.zeros((4000, 64, 64, 3), "uint8"))
     script = (
         "from tfflows import data\nfrom tfflows.zoo.recipe import DataConfig\n"
         "described = DataConfig('images', (64, 64, 3), flip=True)\n"
-        f"batches, _ = data.training_batches(described, 2000, 0, path={str(tmp_path / 'images.npz')!r})\n"
+        f"batches, _ = data.training_batches(described, {batch_size}, 0, path={str(tmp_path / 'images.npz')!r})\n"
         "reader = iter(batches)\n"
-        "for _ in range(5):\n    next(reader)\n"
+        "for _ in range(50):\n    next(reader)\n"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    environment = {**os.environ, "TFFLOWS_IN_MEMORY_GB": gigabytes}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=60)

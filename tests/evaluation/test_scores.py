@@ -39,7 +39,7 @@ def test_scores_are_what_they_are_defined_as(flow, images):
 
 
 def test_a_conditional_flow_without_labels_is_the_mixture_of_its_classes(images):
-    flow = zoo.load("maf_digits_conditional", 1)
+    flow = zoo.load("maf_digits_conditional")
     labels = np.full(5, 7)
     given = scores.bits_per_dim(flow, {"image": images[:5], "label": labels})
     np.testing.assert_array_equal(given, flow.bits_per_dim(images[:5], labels))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from tfflows.data.split import Arrays, HeldSplit
+from tfflows.data.split import Arrays, HeldSplit, StoredSplit
 from tfflows.data.stream import ENDLESS, OrderedBatches, ShuffledBatches, ahead
 
 if TYPE_CHECKING:
@@ -18,23 +18,20 @@ if TYPE_CHECKING:
 
 def endless(stream: ShuffledBatches, first_step: int) -> Any:
     """Returns the training batches from a step on."""
+    held = isinstance(stream.split, HeldSplit)
     if keras.backend.backend() == "jax":
-        if isinstance(stream.split, HeldSplit):
+        if held:
             return _PyBatches(lambda index: stream(first_step + index), None)
         return _PyBatchesAhead(stream, first_step, None)
-    if not isinstance(stream.split, HeldSplit):
-        return _tf_ahead(stream, first_step, ENDLESS, stream.batch_size)
     import tensorflow as tf
 
-    spec = _tf_spec(stream.split.images, stream.batch_size)
-
-    def read(step: "tf.Tensor") -> dict[str, "tf.Tensor"]:
-        outputs = [s.dtype for s in spec.values()]
-        batch = tf.numpy_function(_CALLS.guard(lambda step: list(stream(step).values())), [step], outputs)
-        return {key: tf.ensure_shape(value, spec[key].shape) for key, value in zip(spec, batch, strict=True)}
-
     steps = tf.data.Dataset.counter(first_step)
-    return steps.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    if not held:
+        return _tf_batches(_PyBatchesAhead(stream, 0, None).__getitem__, steps, stream.split, stream.batch_size)
+    batches = _tf_batches(
+        stream, steps, stream.split, stream.batch_size, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def finite(batches: OrderedBatches) -> Any:
@@ -47,15 +44,28 @@ def finite(batches: OrderedBatches) -> Any:
     if held:
         images = tf.data.Dataset.from_tensor_slices(batches.split.images)
         return images.batch(batches.batch_size).prefetch(tf.data.AUTOTUNE)
-    return _tf_ahead(batches, 0, len(batches), None).apply(tf.data.experimental.assert_cardinality(len(batches)))
+    reader = _PyBatchesAhead(batches, 0, len(batches))
+    return _tf_batches(reader.__getitem__, tf.data.Dataset.range(len(batches)), batches.split, None)
 
 
-def _tf_ahead(batches: Callable[[int], Arrays], start: int, stop: int, batch_size: int | None) -> "tf.data.Dataset":
-    """Returns batches of images on disk; what is read ahead, Grain holds."""
+def _tf_batches(
+    batch: Callable[[int], Arrays],
+    indices: "tf.data.Dataset",
+    split: HeldSplit | StoredSplit,
+    batch_size: int | None,
+    **options: Any,
+) -> "tf.data.Dataset":
+    """Returns the batches of indices; `options` are those of `tf.data.Dataset.map`."""
     import tensorflow as tf
 
-    spec = _tf_spec(batches.split.take([0]), batch_size)
-    return tf.data.Dataset.from_generator(lambda: ahead(batches, start, stop), output_signature=spec)
+    spec = _tf_spec(split.images if isinstance(split, HeldSplit) else split.take([0]), batch_size)
+    called = _CALLS.of(lambda index: list(batch(int(index)).values()))
+
+    def read(index: "tf.Tensor") -> dict[str, "tf.Tensor"]:
+        values = tf.numpy_function(called, [index], [s.dtype for s in spec.values()])
+        return {key: tf.ensure_shape(value, spec[key].shape) for key, value in zip(spec, values, strict=True)}
+
+    return indices.map(read, **options)
 
 
 def _tf_spec(images: Arrays, batch_size: int | None) -> dict[str, "tf.TensorSpec"]:
@@ -65,7 +75,7 @@ def _tf_spec(images: Arrays, batch_size: int | None) -> dict[str, "tf.TensorSpec
 
 
 class _Calls:
-    """Calls of Python functions by tf.data's threads, which end before Python does.
+    """Calls of Python by tf.data's threads, which end before Python does.
 
     A data set reads ahead for as long as it is referred to. Python, when it ends, stops threads that wait for it, and
     TensorFlow waits for those threads: a script that ends with a data set in a variable would hang.
@@ -75,14 +85,14 @@ class _Calls:
         self.lock, self.running, self.begun, self.closed = threading.Lock(), 0, 0, False
         self.closes_at_exit = False
 
-    def guard(self, function: Callable[[Any], list[np.ndarray]]) -> Callable[[Any], list[np.ndarray]]:
+    def of(self, function: Callable[[Any], list[np.ndarray]]) -> Callable[[Any], list[np.ndarray]]:
         """Returns the function, which from `close` on gives its last result again, to nobody."""
         if not self.closes_at_exit:
             atexit.register(self.close)
             self.closes_at_exit = True
         last: list[np.ndarray] = []
 
-        def guarded(argument: Any) -> list[np.ndarray]:
+        def called(argument: Any) -> list[np.ndarray]:
             nonlocal last
             with self.lock:
                 self.running, self.begun = self.running + 1, self.begun + 1
@@ -94,7 +104,7 @@ class _Calls:
                 with self.lock:
                     self.running -= 1
 
-        return guarded
+        return called
 
     def close(self) -> None:
         """Waits until the buffers of all data sets are full, so that no thread calls Python any more."""
@@ -129,12 +139,14 @@ class _PyBatchesAhead(_PyBatches):
     def __init__(self, batch: Callable[[int], Arrays], start: int, count: int | None) -> None:
         super().__init__(batch, count)
         self.start = start
+        self.lock = threading.Lock()  # two iterators of a tf.data.Dataset may read at the same time
         self.reader: Iterator[Arrays] = iter(())
         self.next = -1
 
     def __getitem__(self, index: int) -> Arrays:
-        if index != self.next:
-            stop = ENDLESS if self.count is None else self.start + self.count
-            self.reader = ahead(self.batch, self.start + index, stop)
-        self.next = index + 1
-        return next(self.reader)
+        with self.lock:
+            if index != self.next:
+                stop = ENDLESS if self.count is None else self.start + self.count
+                self.reader = ahead(self.batch, self.start + index, stop)
+            self.next = index + 1
+            return next(self.reader)
