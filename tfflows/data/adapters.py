@@ -107,9 +107,9 @@ class _Calls:
         return called
 
     def close(self) -> None:
-        """Waits until the buffers of all data sets are full, so that no thread calls Python any more."""
-        self.closed, before = True, -1
-        while self.running or self.begun != before:
+        """Waits until the buffers of all data sets are full, so that no thread calls Python any more; at most 10 s."""
+        self.closed, before, end = True, -1, time.monotonic() + 10
+        while (self.running or self.begun != before) and time.monotonic() < end:
             before = self.begun
             time.sleep(0.02)
 
