@@ -169,12 +169,17 @@ def worker(code, names, python, threads):
     return {what: lambda what=what: ask(what) for what in names}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def read_options(documentation):
+    """Options of a benchmark that has a side in PyTorch."""
+    parser = argparse.ArgumentParser(description=documentation.splitlines()[0])
     parser.add_argument("--torch-python", default=sys.executable, metavar="PATH", help="default: this one")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch; TensorFlow takes all cores")
     parser.add_argument("--rounds", type=int, default=20)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    options = read_options(__doc__)
     sides = {
         "tfflows": ours(),
         "networks alone": floor(),

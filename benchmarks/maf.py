@@ -10,11 +10,8 @@ sides take turns; nflows does so in a process of its own, that of `--torch-pytho
 results/maf.json.
 """
 
-import argparse
-import sys
-
 import numpy as np
-from glow import finish, keras_step, worker
+from glow import finish, keras_step, read_options, worker
 from timing import take_turns, write
 
 SIZE, BATCH, LAYERS, HIDDEN, COMPONENTS = 784, 64, 5, (1024, 1024), 5
@@ -119,11 +116,7 @@ def log_prob(): model.log_prob(x).numpy()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--torch-python", default=sys.executable, metavar="PATH", help="default: this one")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch; TensorFlow takes all cores")
-    parser.add_argument("--rounds", type=int, default=20)
-    options = parser.parse_args()
+    options = read_options(__doc__)
     sides = {
         "tfflows": ours(),
         "networks alone": floor(),

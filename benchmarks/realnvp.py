@@ -9,11 +9,9 @@ draws the noise of dequantization. The sides take turns; PyTorch does so in a pr
 `--torch-python` (extra `bench`). Writes results/realnvp.json.
 """
 
-import argparse
 import subprocess
-import sys
 
-from glow import BATCH, IMAGES, SHAPE, finish, keras_step, worker
+from glow import BATCH, IMAGES, SHAPE, finish, keras_step, read_options, worker
 from timing import take_turns, write
 
 BLOCKS, FILTERS = 2, 32
@@ -170,11 +168,7 @@ COUNT = "\nprint(sum(weight.numel() for weight in model.parameters()))"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--torch-python", default=sys.executable, metavar="PATH", help="default: this one")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch; TensorFlow takes all cores")
-    parser.add_argument("--rounds", type=int, default=20)
-    options = parser.parse_args()
+    options = read_options(__doc__)
     counted = subprocess.run([options.torch_python, "-c", PYTORCH + COUNT], capture_output=True, text=True, check=True)
     number, ours_of = ours()
     if number != int(counted.stdout):

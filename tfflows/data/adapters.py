@@ -134,19 +134,26 @@ class _PyBatches(keras.utils.PyDataset):
 
 
 class _PyBatchesAhead(_PyBatches):
-    """Batches of images on disk, read ahead for as long as their indices follow one another."""
+    """Batches of images on disk, read ahead for as long as their indices follow one another.
+
+    There are two readers at most, with worker processes of their own: `fit` goes on reading where it was after the
+    statistics of batch normalisation were computed from the first batches.
+    """
 
     def __init__(self, batch: Callable[[int], Arrays], start: int, count: int | None) -> None:
         super().__init__(batch, count)
         self.start = start
         self.lock = threading.Lock()  # two iterators of a tf.data.Dataset may read at the same time
-        self.reader: Iterator[Arrays] = iter(())
-        self.next = -1
+        self.readers: dict[int, Iterator[Arrays]] = {}  # by the index that each gives next, the latest used last
 
     def __getitem__(self, index: int) -> Arrays:
         with self.lock:
-            if index != self.next:
+            reader = self.readers.pop(index, None)
+            if reader is None:
+                while len(self.readers) > 1:
+                    del self.readers[next(iter(self.readers))]
                 stop = ENDLESS if self.count is None else self.start + self.count
-                self.reader = ahead(self.batch, self.start + index, stop)
-            self.next = index + 1
-            return next(self.reader)
+                reader = ahead(self.batch, self.start + index, stop)
+            batch = next(reader)
+            self.readers[index + 1] = reader
+            return batch
