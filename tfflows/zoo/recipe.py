@@ -119,7 +119,7 @@ class TrainConfig(_Table):
         epochs: passes over the training images.
         batch_size: images of a step, over all devices and hosts.
         learning_rate: the highest; it rises over `warmup_epochs`, then follows the schedule.
-        optimizer: a Keras name.
+        optimizer: a Keras name; those of `tfflows.flow.optimizers`.
         schedule: of the learning rate.
         warmup_epochs: length of the linear warm-up, at most `epochs`.
         clip_norm: bound of the global norm of the gradient, or None.
@@ -131,7 +131,7 @@ class TrainConfig(_Table):
     epochs: Positive
     batch_size: Positive
     learning_rate: PositiveFloat = 1e-3
-    optimizer: Literal["adam", "adamax", "adamw"] = "adam"
+    optimizer: Literal["adam", "adamax", "adamw", "muon"] = "adam"
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: NonNegative = 0.0
     clip_norm: PositiveFloat | None = None
