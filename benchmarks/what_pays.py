@@ -44,6 +44,8 @@ VARIANTS = {
     "learning rate 4e-3": {"rate": 4e-3},
     "learning rate 8e-3": {"rate": 8e-3},
     "bfloat16 in the networks": {"precision": "mixed_bfloat16"},
+    "Muon": {"optimizer": "muon"},
+    "Muon at 4e-3": {"optimizer": "muon", "rate": 4e-3},
 }
 
 
@@ -92,7 +94,8 @@ def train(options, seconds, seed):
     keras.utils.set_random_seed(seed)
     with precision(options.get("precision", "float32")):
         flow = small_glow(options)
-    optimizer = optimizers.get("adam", learning_rate=0.0, global_clipnorm=100.0, use_ema=True, ema_momentum=0.99)
+    name = options.get("optimizer", "adam")
+    optimizer = optimizers.get(name, learning_rate=0.0, global_clipnorm=100.0, use_ema=True, ema_momentum=0.99)
     flow.compile(optimizer)
 
     class Budget(keras.callbacks.Callback):

@@ -1,4 +1,4 @@
-"""The optimizers that need one operation for each weight: the results and the state of Keras's own."""
+"""The optimizers: the results and the state of Keras's own, and what Muon does to a kernel."""
 
 import keras
 import numpy as np
@@ -30,6 +30,36 @@ def test_training_is_that_of_keras(name, theirs, jit_compile):
     states = (made.variables + made.optimizer.variables for made in (ours, reference))
     for variable, expected in zip(*states, strict=True):
         np.testing.assert_allclose(variable.numpy(), expected.numpy(), atol=1e-5, err_msg=variable.path)
+
+
+def test_muon_makes_the_singular_values_of_kernels_one_and_is_adam_elsewhere():
+    random = np.random.RandomState(0)
+    shapes = {"kernel": (3, 3, 4, 8), "direction": (1, 1, 8, 6), "kernel_1": (7, 5), "matrix": (6, 6), "bias": (8,)}
+    first = {name: random.randn(*shape).astype("float32") for name, shape in shapes.items()}
+    gradients = [{name: random.randn(*shape).astype("float32") for name, shape in shapes.items()} for _ in range(2)]
+
+    def steps(name, **settings):
+        variables = [keras.Variable(value, name=name) for name, value in first.items()]
+        optimizer = optimizers.get(name, learning_rate=0.01, **settings)
+        for gradient in gradients:
+            before = [variable.numpy() for variable in variables]
+            optimizer.apply([keras.ops.convert_to_tensor(value) for value in gradient.values()], variables)
+        return {name: (old, new.numpy()) for name, old, new in zip(first, before, variables, strict=True)}
+
+    momentum = 0.9
+    by_muon, by_adam = steps("muon", momentum=momentum), steps("adam", epsilon=1e-7)
+    for name in ("kernel", "direction", "kernel_1"):
+        before, after = by_muon[name]
+        one, two = (gradient[name].reshape(-1, before.shape[-1]) for gradient in gradients)
+        u, _, v = np.linalg.svd(two + momentum * (momentum * one + two), full_matrices=False)
+        step = (before - after).reshape(one.shape) / (0.01 * 0.2 * np.sqrt(max(one.shape)))
+        in_their_directions = u.T @ step @ v.T
+        # Five steps of Newton and Schulz end near 1, not at it.
+        singular = np.diag(in_their_directions)
+        assert np.all((singular > 0.6) & (singular < 1.25)), (name, singular)
+        np.testing.assert_allclose(in_their_directions, np.diag(singular), atol=1e-4, err_msg=name)
+    for name in ("matrix", "bias"):
+        np.testing.assert_allclose(by_muon[name][1], by_adam[name][1], atol=1e-6, err_msg=name)
 
 
 def test_names_mean_these_and_files_keep_them(tmp_path):
