@@ -46,6 +46,13 @@ VARIANTS = {
     "bfloat16 in the networks": {"precision": "mixed_bfloat16"},
     "Muon": {"optimizer": "muon"},
     "Muon at 4e-3": {"optimizer": "muon", "rate": 4e-3},
+    "Muon at 4e-3, mixtures of 4 normals": {
+        "optimizer": "muon",
+        "rate": 4e-3,
+        "coupling": "mixture",
+        "num_components": 4,
+    },
+    "Muon at 4e-3, splines of 8 bins": {"optimizer": "muon", "rate": 4e-3, "coupling": "spline", "num_bins": 8},
 }
 
 

@@ -178,6 +178,13 @@ def test_spline_couplings_ask_for_three_numbers_a_bin_and_start_as_the_identity(
     np.testing.assert_allclose(log_det, 0.0, atol=1e-4)
 
 
+def test_mixture_couplings_ask_for_three_numbers_a_component():
+    affine, mixture = tiny(), tiny(coupling="mixture", num_components=5)
+    count, counted = (sum(int(np.prod(w.shape)) for w in flow.trainable_weights) for flow in (affine, mixture))
+    # In each of 2 steps: (9 * 8 + 2) C/2 weights for each number of a transformed value, C = 4, 8.
+    assert counted - count == 2 * (9 * 8 + 2) * (2 + 4) * (3 * 5 - 2)
+
+
 def test_temperature_zero_gives_one_image_and_a_class_changes_it():
     transform = models.glow((8, 8, 1), 17, 10, num_levels=2, num_steps=1, width=8)
     flow = Flow(transform, (8, 8, 1), num_values=17, num_classes=10)
@@ -190,5 +197,5 @@ def test_temperature_zero_gives_one_image_and_a_class_changes_it():
 
 
 def test_a_wrong_coupling_is_one_sentence():
-    with pytest.raises(ValueError, match=r"^glow got coupling='afine': use 'affine', 'additive' or 'spline'\.$"):
+    with pytest.raises(ValueError, match=r"^glow got coupling='afine': use 'affine', 'additive', 'spline' or 'mixture'\.$"):
         models.glow((8, 8, 1), coupling="afine")

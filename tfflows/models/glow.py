@@ -19,9 +19,10 @@ def glow(
     num_levels: Positive = 3,
     num_steps: Positive = 32,
     width: Positive = 512,
-    coupling: Literal["affine", "additive", "spline"] = "affine",
+    coupling: Literal["affine", "additive", "spline", "mixture"] = "affine",
     num_bins: Annotated[int, Range(2, 101)] = 8,
     bound: PositiveFloat = 5.0,
+    num_components: Positive = 4,
     lu: bool = False,
     learn_top: bool = True,
     dropout: Rate = 0.0,
@@ -39,6 +40,8 @@ def glow(
     top level a scale and shift of each channel: the base is standard normal and temperature acts everywhere.
 
     With spline couplings this is RQ-NSF (C) of Durkan et al. 2019, with Glow's networks where they have residual ones.
+    With mixtures the couplings are nearly those of Flow++ (Ho et al. 2019), which have logistics for normals, an affine
+    map after them and attention in their networks; a sample then takes a search, see `transformers.MixtureOfGaussians`.
 
     Where the released code (openai/glow) differs from the paper's text, this follows the code on the scale
     sigmoid(h + 2), the zero convolution's factor 3, the full matrix W and the learned priors, the paper on
@@ -52,9 +55,10 @@ def glow(
         num_levels: L.
         num_steps: K.
         width: of the coupling networks.
-        coupling: "affine", "additive" or "spline".
+        coupling: "affine", "additive", "spline" or "mixture".
         num_bins: of the splines.
         bound: of the splines, which are the identity outside [-bound, bound].
+        num_components: of the mixtures.
         lu: whether the 1x1 convolutions keep the decomposition of their matrix.
         learn_top: whether the top level's prior is learned.
         dropout: of the coupling networks.
@@ -69,22 +73,25 @@ def glow(
 
     Reference:
         Kingma and Dhariwal 2018, "Glow: generative flow with invertible 1x1 convolutions", arXiv 1807.03039; Durkan,
-        Bekasov, Murray and Papamakarios 2019, "Neural spline flows", arXiv 1906.04032.
+        Bekasov, Murray and Papamakarios 2019, "Neural spline flows", arXiv 1906.04032; Ho, Chen, Srinivas, Duan and Abbeel
+        2019, "Flow++: improving flow-based generative models", arXiv 1902.00275, section 3.2.
     """
-    if coupling not in ("affine", "additive", "spline"):
-        raise InputError(f"glow got coupling={coupling!r}: use 'affine', 'additive' or 'spline'.")
+    transformer_of = {
+        "affine": lambda: transformers.Affine(scale="sigmoid"),
+        "additive": transformers.Additive,
+        "spline": lambda: transformers.Spline(num_bins, bound),
+        "mixture": lambda: transformers.MixtureOfGaussians(num_components),
+    }
+    if coupling not in transformer_of:
+        raise InputError(f"glow got coupling={coupling!r}: use 'affine', 'additive', 'spline' or 'mixture'.")
     seeds = itertools.count(seed)
 
     def step() -> Iterator[layers.FlowLayer]:
         """Yields the layers of a step from data to latent."""
-        if coupling == "affine":
-            transformer = transformers.Affine(scale="sigmoid")
-        else:
-            transformer = transformers.Additive() if coupling == "additive" else transformers.Spline(num_bins, bound)
         net = nets.GlowConvNet(width, dropout=dropout)
         yield layers.ActNorm()
         yield layers.Conv1x1(lu=lu, seed=next(seeds))
-        yield layers.Coupling(net, transformer=transformer, condition_size=condition_size)
+        yield layers.Coupling(net, transformer=transformer_of[coupling](), condition_size=condition_size)
 
     def split_prior() -> layers.FlowLayer:
         """Returns the layer for the second half of the channels, the one that `Multiscale` factors out."""
