@@ -197,5 +197,6 @@ def test_temperature_zero_gives_one_image_and_a_class_changes_it():
 
 
 def test_a_wrong_coupling_is_one_sentence():
-    with pytest.raises(ValueError, match=r"^glow got coupling='afine': use 'affine', 'additive', 'spline' or 'mixture'\.$"):
+    expected = r"^glow got coupling='afine': use 'affine', 'additive', 'spline' or 'mixture'\.$"
+    with pytest.raises(ValueError, match=expected):
         models.glow((8, 8, 1), coupling="afine")

@@ -112,8 +112,9 @@ class Muon(_OneOperation, keras.optimizers.Muon):
         M <- momentum M + G,   W <- W - rate 0.2 sqrt(max(m, n)) U V^T,   where U S V^T = G + momentum M is [m, n]
 
     U V^T comes from five steps of Newton and Schulz, and the factor gives a step the size of one of Adam, whose
-    learning rates therefore serve. A convolution's kernel [h, w, in, out] is the matrix [h w in, out]. All other weights
-    are updated as by Adam: vectors, the matrices of flow layers, and the kernels of last layers and of conditions.
+    learning rates therefore serve. A convolution's kernel [h, w, in, out] is the matrix [h w in, out]. All other
+    weights are updated as by Adam: vectors, the matrices of flow layers, and the kernels of last layers and of
+    conditions.
 
     On the networks of couplings and of PixelCNN it gets further than Adam in the same time, see benchmarks/README.md.
 
@@ -124,8 +125,9 @@ class Muon(_OneOperation, keras.optimizers.Muon):
         **kwargs: those of `keras.optimizers.Muon`.
 
     Reference:
-        Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks", kellerjordan.github.io/posts/muon;
-        Liu et al. 2025, "Muon is scalable for LLM training", arXiv 2502.16982, section 2.2 (the factor).
+        Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks",
+        kellerjordan.github.io/posts/muon; Liu et al. 2025, "Muon is scalable for LLM training", arXiv 2502.16982,
+        section 2.2 (the factor).
     """
 
     def __init__(

@@ -73,8 +73,8 @@ def glow(
 
     Reference:
         Kingma and Dhariwal 2018, "Glow: generative flow with invertible 1x1 convolutions", arXiv 1807.03039; Durkan,
-        Bekasov, Murray and Papamakarios 2019, "Neural spline flows", arXiv 1906.04032; Ho, Chen, Srinivas, Duan and Abbeel
-        2019, "Flow++: improving flow-based generative models", arXiv 1902.00275, section 3.2.
+        Bekasov, Murray and Papamakarios 2019, "Neural spline flows", arXiv 1906.04032; Ho, Chen, Srinivas, Duan and
+        Abbeel 2019, "Flow++: improving flow-based generative models", arXiv 1902.00275, section 3.2.
     """
     transformer_of = {
         "affine": lambda: transformers.Affine(scale="sigmoid"),

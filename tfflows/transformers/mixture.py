@@ -106,7 +106,9 @@ class _MixtureBijector(tfb.Bijector):
             # Every third step halves the bracket, so that the search ends where Newton's iteration would not.
             inside = ops.logical_and(proposal > low, proposal < high)
             following = ops.where(ops.logical_and(inside, index % 3 < 2), proposal, 0.5 * (low + high))
-            done = ops.logical_or(done, ops.logical_or(arrived, high <= low))
+            # Rounding alone is left of a residual so small, and x may swing about it for ever.
+            exact = ops.abs(residual) <= tolerance / 4 * (1 + ops.abs(target))
+            done = ops.logical_or(done, ops.logical_or(ops.logical_or(arrived, exact), high <= low))
             return index + 1, ops.where(done, x, following), low, high, done
 
         # A mixture's quantile lies between those of its components.
