@@ -24,6 +24,7 @@ PARAMETERS = {
     "glow_imagenet64_spline": 15_552_114,
     "glow_lsun_bedroom": 66_077_520,
     "glow_mnist": 279_392,
+    "glow_mnist_mixture": 895_504,
     "glow_mnist_spline": 427_672,
     "glow_svhn": 44_052_816,
     "maf_cifar10": 105_000_960,
