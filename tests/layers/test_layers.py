@@ -75,6 +75,10 @@ LAYERS = {
         lambda: models.glow((4, 4, 1), 17, num_levels=2, num_steps=1, width=4, coupling="mixture", num_components=3),
         (4, 4, 1),
     ),
+    "glow of residual networks": (
+        lambda: models.glow((4, 4, 1), 17, num_levels=2, num_steps=1, width=4, network="residual"),
+        (4, 4, 1),
+    ),
     "glow without learned top": (
         lambda: models.glow((4, 4, 1), 17, num_levels=2, num_steps=1, width=8, learn_top=False),
         (4, 4, 1),

@@ -185,6 +185,13 @@ def test_mixture_couplings_ask_for_three_numbers_a_component():
     assert counted - count == 2 * (9 * 8 + 2) * (2 + 4) * (3 * 5 - 2)
 
 
+def test_residual_networks_have_the_blocks_and_the_width_that_are_asked_for():
+    flow = tiny(network="residual", num_blocks=3, width=5)
+    networks = [layer.conditioner for layer in flow.transform._flatten_layers() if isinstance(layer, layers.Coupling)]
+    residual = [net for net in networks if isinstance(net, nets.ConvResNet)]
+    assert [(net.filters, net.num_blocks) for net in residual] == [(5, 3)] * 4  # 2 levels of 2 steps
+
+
 def test_temperature_zero_gives_one_image_and_a_class_changes_it():
     transform = models.glow((8, 8, 1), 17, 10, num_levels=2, num_steps=1, width=8)
     flow = Flow(transform, (8, 8, 1), num_values=17, num_classes=10)
@@ -196,7 +203,9 @@ def test_temperature_zero_gives_one_image_and_a_class_changes_it():
     assert np.any(zero[0] != one[0])
 
 
-def test_a_wrong_coupling_is_one_sentence():
+def test_a_wrong_coupling_or_network_is_one_sentence():
     expected = r"^glow got coupling='afine': use 'affine', 'additive', 'spline' or 'mixture'\.$"
     with pytest.raises(ValueError, match=expected):
         models.glow((8, 8, 1), coupling="afine")
+    with pytest.raises(ValueError, match=r"^glow got network='dense': use 'conv' or 'residual'\.$"):
+        models.glow((8, 8, 1), network="dense")
