@@ -48,7 +48,7 @@ PARAMETERS = {
     "nice_svhn": 72_617_216,
     "realnvp_celeba": 56_708_863,
     "realnvp_cifar10": 11_429_401,
-    "realnvp_digits": 752_964,
+    "realnvp_digits": 228_996,
     "realnvp_fashion_mnist": 462_337,
     "realnvp_imagenet32": 27_015_895,
     "realnvp_imagenet64": 56_708_863,
