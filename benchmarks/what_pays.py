@@ -53,20 +53,6 @@ VARIANTS = {
         "num_components": 4,
     },
     "Muon at 4e-3, splines of 8 bins": {"optimizer": "muon", "rate": 4e-3, "coupling": "spline", "num_bins": 8},
-    "Muon at 1.2e-2, residual networks of width 32": {
-        "optimizer": "muon",
-        "rate": 1.2e-2,
-        "network": "residual",
-        "width": 32,
-    },
-    "Muon at 1.2e-2, residual networks of width 32, mixtures of 4 normals": {
-        "optimizer": "muon",
-        "rate": 1.2e-2,
-        "network": "residual",
-        "width": 32,
-        "coupling": "mixture",
-        "num_components": 4,
-    },
 }
 
 
@@ -81,15 +67,11 @@ def small_glow(options):
             return transformers.MixtureOfGaussians(options["num_components"])
         return transformers.Affine(scale="sigmoid")
 
-    def network():
-        width = options["width"]
-        return nets.ConvResNet(width, 1) if options.get("network") == "residual" else nets.GlowConvNet(width)
-
     levels = []
     for level in range(2):
         from_data = [layers.Squeeze()]
         for step in range(options["num_steps"]):
-            coupling = layers.Coupling(network(), transformer=transformer())
+            coupling = layers.Coupling(nets.GlowConvNet(options["width"]), transformer=transformer())
             from_data += [layers.ActNorm(), layers.Conv1x1(seed=100 * level + step), coupling]
         prior = layers.Coupling(nets.ZeroConv2D(), transformer=transformers.Affine(scale="clamp"))
         from_data.append(layers.ChannelAffine() if level else prior)

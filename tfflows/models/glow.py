@@ -42,7 +42,7 @@ def glow(
     top level a scale and shift of each channel: the base is standard normal and temperature acts everywhere.
 
     With spline couplings this is RQ-NSF (C) of Durkan et al. 2019, with Glow's networks where they have residual ones
-    (see `neural_spline`). RealNVP's residual networks in place of Glow's get further in the same time of a small model.
+    (see `neural_spline`); `network="residual"` takes RealNVP's.
     With mixtures the couplings are nearly those of Flow++ (Ho et al. 2019), which have logistics for normals, an affine
     map after them and attention in their networks; a sample then takes a search, see `transformers.MixtureOfGaussians`.
 
