@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfflows._backend import Shape, Tensor, flow_dtype, noise, tfd
@@ -76,7 +77,10 @@ class VariationalDequantizer(NestedConfig, keras.layers.Layer):
         v, log_det = self.transform.forward_and_log_det(epsilon, self._condition(images), training=training)
         log_det = log_det + sum_event(ops.log_sigmoid(v) + ops.log_sigmoid(-v))
         log_q = sum_event(self._normal(epsilon).log_prob(epsilon)) - log_det
-        return ops.cast(images, self.dtype) + ops.sigmoid(v), log_q
+        images = ops.cast(images, self.dtype)
+        # Near 1 the noise would round up to the next value, and from the highest one out of the data's range.
+        largest = (images + 1) * (1 - np.finfo(self.dtype).epsneg)
+        return ops.minimum(images + ops.sigmoid(v), largest), log_q
 
     def _epsilon(self, images: Tensor, keys: noise.Key) -> Tensor:
         shape = tuple(images.shape[1:])

@@ -31,6 +31,17 @@ def test_floor_gives_the_image_back_and_noise_is_the_images_own(make):
     np.testing.assert_allclose(ops.convert_to_numpy(again), ops.convert_to_numpy(x)[250:260], atol=1e-5)
 
 
+@pytest.mark.parametrize("shift", [-200.0, 200.0])
+def test_variational_noise_stays_within_the_value_where_it_rounds_to_0_or_1(shift):
+    images = np.arange(256, dtype="uint8").reshape(1, 16, 16, 1)
+    dequantizer = dequantizers.VariationalDequantizer(layers.ChannelAffine())
+    dequantizer.build((None, 16, 16, 1))
+    dequantizer.transform.bias.assign([shift, 0.0])
+    x, _ = dequantizer.dequantize(images, noise.image_keys(images))
+    np.testing.assert_array_equal(np.floor(ops.convert_to_numpy(x)), images)
+    assert np.unique(np.round(ops.convert_to_numpy(x) - images)) in (0, 1)
+
+
 def test_uniform_noise_is_uniform_and_independent_between_images():
     x, _ = dequantizers.UniformDequantizer().dequantize(IMAGES, noise.image_keys(IMAGES))
     u = (ops.convert_to_numpy(x) - IMAGES).reshape(500, 16)
