@@ -38,7 +38,7 @@ PLAN = {
     "glow_mnist": (6, {"num_steps": 16, "width": 96}, {"epochs": 60, **CONV}),
     "realnvp_mnist_vardeq": (5, {"num_blocks": 4, "filters": 32}, {"epochs": 60, **CONV}),
     "realnvp_mnist": (4, {"num_blocks": 4, "filters": 32}, {"epochs": 60, **CONV}),
-    "glow_fashion_mnist": (5, {"num_steps": 16, "width": 256}, {"epochs": 50, **CONV}),
+    "glow_fashion_mnist": (5, {"num_steps": 16, "width": 96}, {"epochs": 50, **CONV}),
     "realnvp_fashion_mnist": (3, {"num_blocks": 4, "filters": 32}, {"epochs": 40, **CONV}),
     "nice_mnist": (3, {}, {"epochs": 300, **MLP}),
     "maf_mnist": (1, {}, {"epochs": 16, **MLP}),
