@@ -17,7 +17,7 @@ PARAMETERS = {
     "glow_cifar10_spline": 11_833_038,
     "glow_digits": 153_713,
     "glow_digits_spline": 427_433,
-    "glow_fashion_mnist": 279_392,
+    "glow_fashion_mnist": 476_672,
     "glow_fashion_mnist_spline": 427_672,
     "glow_imagenet32": 66_077_520,
     "glow_imagenet64": 111_080_592,
