@@ -54,7 +54,7 @@ PARAMETERS = {
     "realnvp_imagenet64": 56_708_863,
     "realnvp_lsun_bedroom": 56_708_863,
     "realnvp_mnist": 462_337,
-    "realnvp_mnist_vardeq": 488_525,
+    "realnvp_mnist_vardeq": 488_781,
     "realnvp_svhn": 11_429_401,
 }
 
