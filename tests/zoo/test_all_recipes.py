@@ -24,7 +24,7 @@ PARAMETERS = {
     "glow_imagenet64_spline": 15_552_114,
     "glow_lsun_bedroom": 66_077_520,
     "glow_mnist": 476_672,
-    "glow_mnist_mixture": 895_504,
+    "glow_mnist_mixture": 275_704,
     "glow_mnist_spline": 274_228,
     "glow_svhn": 44_052_816,
     "maf_cifar10": 105_000_960,
