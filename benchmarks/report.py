@@ -69,10 +69,10 @@ def ratios():
     yield from (f"| {' | '.join(row)} |" for row in rows())
 
 
-def what_pays():
-    """The lines of the table of what_pays.py, the best first."""
+def what_pays(name):
+    """The lines of a table of what_pays.py, the best first."""
     yield from ("| variant | bits/dim | weights | steps | images per second |", "|---|---:|---:|---:|---:|")
-    variants = result("what_pays")["variants"].items()
+    variants = result(name)["variants"].items()
     for name, row in sorted(variants, key=lambda each: each[1]["bits_per_dim"]):
         figures = (f"{row[each]:,}" for each in ("weights", "steps", "images per second"))
         yield f"| {name} | {row['bits_per_dim']:.3f} | {' | '.join(figures)} |"
@@ -80,7 +80,10 @@ def what_pays():
 
 def with_table(text):
     """README's text with the lines between each mark and the end of its table made anew."""
-    for mark, lines in (("<!-- table -->\n", ratios()), ("<!-- table of what_pays.json -->\n", what_pays())):
+    tables = {"<!-- table -->\n": ratios()}
+    for name in ("what_pays", "what_pays_networks"):
+        tables[f"<!-- table of {name}.json -->\n"] = what_pays(name)
+    for mark, lines in tables.items():
         head, rest = text.split(mark)
         text = head + mark + "\n".join(lines) + "\n" + END + rest.split(END, 1)[1]
     return text

@@ -1,13 +1,13 @@
 """What a second of training buys: variants of a small Glow on MNIST, each trained for the same time of one CPU core.
 
-python benchmarks/what_pays.py [--seconds 90] [--only NAME ...] [--seed 0]
+python benchmarks/what_pays.py [--seconds 90] [--only NAME ...] [--seed 0] [--results what_pays]
 
 Every variant departs in one thing from the first: a Glow of two levels of 4 steps, width 48, affine couplings, learned
 marginal Gaussianization, batches of 64, Adam at 2e-3 in float32. Each is trained in a process of its own with one
 thread, for so many seconds of processor time, over which the learning rate falls to 0 as a cosine; tracing and the
 first two steps come before. Reported are the bits/dim of 2,000 validation images, with one draw of the noise, of the
 moving average of the weights. Writes results/what_pays.json, where each variant's row is replaced; README.md has the
-table.
+table. Rows of machines that are not equally fast do not compare: give each machine a file of its own by --results.
 """
 
 import argparse
@@ -19,8 +19,9 @@ import sys
 import time
 from pathlib import Path
 
-RESULTS = Path(__file__).resolve().parent / "results" / "what_pays.json"
+RESULTS = Path(__file__).resolve().parent / "results"
 BASE = {"coupling": "affine", "rescale": "gaussianize", "num_steps": 4, "width": 48, "batch_size": 64, "rate": 2e-3}
+RESIDUAL = {"optimizer": "muon", "rate": 1.2e-2, "network": "residual", "width": 32}
 VARIANTS = {
     "the first": {},
     "logits, alpha 1e-6": {"rescale": "logit"},
@@ -53,6 +54,18 @@ VARIANTS = {
         "num_components": 4,
     },
     "Muon at 4e-3, splines of 8 bins": {"optimizer": "muon", "rate": 4e-3, "coupling": "spline", "num_bins": 8},
+    "Muon at 8e-3": {"optimizer": "muon", "rate": 8e-3},
+    "Muon at 1.2e-2, residual networks of width 32": RESIDUAL,
+    "Muon at 1.2e-2, residual networks of width 32, splines of 8 bins": {
+        **RESIDUAL,
+        "coupling": "spline",
+        "num_bins": 8,
+    },
+    "Muon at 1.2e-2, residual networks of width 32, mixtures of 4 normals": {
+        **RESIDUAL,
+        "coupling": "mixture",
+        "num_components": 4,
+    },
 }
 
 
@@ -67,11 +80,16 @@ def small_glow(options):
             return transformers.MixtureOfGaussians(options["num_components"])
         return transformers.Affine(scale="sigmoid")
 
+    def network():
+        if options.get("network") == "residual":
+            return nets.ConvResNet(options["width"], 1)
+        return nets.GlowConvNet(options["width"])
+
     levels = []
     for level in range(2):
         from_data = [layers.Squeeze()]
         for step in range(options["num_steps"]):
-            coupling = layers.Coupling(nets.GlowConvNet(options["width"]), transformer=transformer())
+            coupling = layers.Coupling(network(), transformer=transformer())
             from_data += [layers.ActNorm(), layers.Conv1x1(seed=100 * level + step), coupling]
         prior = layers.Coupling(nets.ZeroConv2D(), transformer=transformers.Affine(scale="clamp"))
         from_data.append(layers.ChannelAffine() if level else prior)
@@ -146,12 +164,14 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=90.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
+    parser.add_argument("--results", default="what_pays", metavar="NAME", help="of the file in results/")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # in this process
     given = parser.parse_args()
     if given.here:
         (variant,) = given.only
         print(json.dumps(train({**BASE, **VARIANTS[variant]}, given.seconds, given.seed)))
         sys.exit()
+    results = RESULTS / f"{given.results}.json"
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
     for variant in given.only:
         command = [sys.executable, __file__, "--here", "--only", variant]
@@ -161,7 +181,7 @@ if __name__ == "__main__":
         )
         row = json.loads(printed.stdout.splitlines()[-1])
         print(f"{variant:50} {row}", flush=True)
-        report = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"variants": {}}
+        report = json.loads(results.read_text()) if results.is_file() else {"variants": {}}
         report |= {"device": device(), "seconds": given.seconds, "seed": given.seed}
         report["variants"][variant] = row
-        RESULTS.write_text(json.dumps(report, indent=1) + "\n")
+        results.write_text(json.dumps(report, indent=1) + "\n")
