@@ -15,6 +15,8 @@ LARGEST_SIDE = 32  # of the model's images, unless the user asks for another siz
 LARGEST_BATCH, FEWEST_STEPS = 64, 8  # images in a step; steps in an epoch
 TOTAL_STEPS = 10_000
 FEW_IMAGES = 5_000  # below this, networks overfit: the recipes of the digits have dropout
+# Learning rates of Muon, which gets these families further than Adam in equal times; the others take Adam at 1e-3.
+MUON = {"glow": 4e-3, "maf_conv": 6e-3, "neural_spline": 4e-3, "realnvp": 1.2e-2}
 
 
 def propose(
@@ -76,11 +78,12 @@ def propose(
         train=TrainConfig(
             epochs=epochs,
             batch_size=batch_size,
-            learning_rate=1e-3,
+            learning_rate=MUON.get(family, 1e-3),
             schedule="cosine",
             warmup_epochs=round(min(epochs / 10, 500 / steps), 2),
             clip_norm=100.0,
             ema=0.99,
+            optimizer="muon" if family in MUON else "adam",
         ),
     )
     return recipe if name else dataclasses.replace(recipe, name=zoo.stored_name(recipe, path=found.path))
@@ -121,7 +124,8 @@ def _glow(height: int, width: int, channels: int) -> tuple[dict[str, Any], float
 
 def _realnvp(height: int, width: int, channels: int) -> tuple[dict[str, Any], float]:
     levels, filters = min(_halvings(height, width) + 1, 3), 32
-    arguments = {"num_levels": levels, "num_blocks": 2, "filters": filters, "l2": 5e-5}
+    # Without the penalty l2 on the kernels' scales, which Muon does better without.
+    arguments = {"num_levels": levels, "num_blocks": 2, "filters": filters, "l2": 0.0}
     return arguments, height * width * 7 * levels * filters * 12
 
 
