@@ -18,7 +18,7 @@ PARAMETERS = {
     "glow_digits": 153_713,
     "glow_digits_spline": 427_433,
     "glow_fashion_mnist": 476_672,
-    "glow_fashion_mnist_spline": 427_672,
+    "glow_fashion_mnist_spline": 274_228,
     "glow_imagenet32": 66_077_520,
     "glow_imagenet64": 111_080_592,
     "glow_imagenet64_spline": 15_552_114,
