@@ -31,8 +31,8 @@ MLP = {"batch_size": 200, "learning_rate": 1e-3}
 # are a plan that was made without an accelerator: the first epochs will tell whether it holds.
 PLAN = {
     "glow_mnist_spline": (8, {"num_steps": 12, "width": 96}, {"epochs": 60, **CONV}),
-    "glow_fashion_mnist_spline": (7, {"num_steps": 12, "width": 128}, {"epochs": 50, **CONV}),
-    "glow_mnist_mixture": (8, {"num_steps": 12, "width": 128}, {"epochs": 60, **CONV}),
+    "glow_fashion_mnist_spline": (7, {"num_steps": 12, "width": 96}, {"epochs": 50, **CONV}),
+    "glow_mnist_mixture": (8, {"num_steps": 12, "width": 96}, {"epochs": 60, **CONV}),
     "maf_conv_mnist": (8, {"width": 64, "num_blocks": 6, "dropout": 0.1}, {"epochs": 60, **CONV}),
     "maf_conv_fashion_mnist": (8, {"width": 64, "num_blocks": 6, "dropout": 0.1}, {"epochs": 60, **CONV}),
     "glow_mnist": (6, {"num_steps": 16, "width": 96}, {"epochs": 60, **CONV}),

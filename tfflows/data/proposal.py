@@ -124,7 +124,7 @@ def _glow(height: int, width: int, channels: int) -> tuple[dict[str, Any], float
 
 def _realnvp(height: int, width: int, channels: int) -> tuple[dict[str, Any], float]:
     levels, filters = min(_halvings(height, width) + 1, 3), 32
-    # Without the penalty l2 on the kernels' scales, which Muon does better without.
+    # Muon does better without the penalty l2 on the kernels' scales.
     arguments = {"num_levels": levels, "num_blocks": 2, "filters": filters, "l2": 0.0}
     return arguments, height * width * 7 * levels * filters * 12
 
