@@ -20,11 +20,12 @@ import time
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent / "results"
-BASE = {"coupling": "affine", "rescale": "gaussianize", "num_steps": 4, "width": 48, "batch_size": 64, "rate": 2e-3}
+BASE = {"coupling": "affine", "rescale": "gaussianize", "num_steps": 4, "width": 48, "bound": 3.0}
+BASE |= {"batch_size": 64, "rate": 2e-3}
 RESIDUAL = {"optimizer": "muon", "rate": 1.2e-2, "network": "residual", "width": 32}
 VARIANTS = {
     "the first": {},
-    "logits, alpha 1e-6": {"rescale": "logit"},
+    "logits, alpha 1e-6": {"rescale": "logit", "alpha": 1e-6},
     "a Gaussianization for each pixel": {"per_pixel": True},
     "splines of 8 bins": {"coupling": "spline", "num_bins": 8},
     "splines of 16 bins": {"coupling": "spline", "num_bins": 16},
@@ -69,40 +70,29 @@ VARIANTS = {
 }
 
 
+# The options of a variant that are arguments of `models.glow`; the others are of the training.
+ARGUMENTS = (
+    "coupling",
+    "num_steps",
+    "width",
+    "num_bins",
+    "bound",
+    "num_components",
+    "network",
+    "rescale",
+    "alpha",
+    "per_pixel",
+)
+
+
 def small_glow(options):
     """The flow of a variant, 28x28x1."""
-    from tfflows import Flow, layers, models, nets, transformers
+    from tfflows import Flow, models
 
-    def transformer():
-        if options["coupling"] == "spline":
-            return transformers.Spline(options["num_bins"], options.get("bound", 3.0))
-        if options["coupling"] == "mixture":
-            return transformers.MixtureOfGaussians(options["num_components"])
-        return transformers.Affine(scale="sigmoid")
-
-    def network():
-        if options.get("network") == "residual":
-            return nets.ConvResNet(options["width"], 1)
-        return nets.GlowConvNet(options["width"])
-
-    levels = []
-    for level in range(2):
-        from_data = [layers.Squeeze()]
-        for step in range(options["num_steps"]):
-            coupling = layers.Coupling(network(), transformer=transformer())
-            from_data += [layers.ActNorm(), layers.Conv1x1(seed=100 * level + step), coupling]
-        prior = layers.Coupling(nets.ZeroConv2D(), transformer=transformers.Affine(scale="clamp"))
-        from_data.append(layers.ChannelAffine() if level else prior)
-        levels.append(layers.Chain.from_data(from_data))
-    if options["rescale"] == "logit":
-        data_end = layers.Logit(256, 1e-6)
-    else:
-        data_end = layers.Gaussianize(256, options.get("per_pixel", False))
-    transform = layers.Chain.from_data([data_end, layers.Multiscale(levels[::-1])])
-    dequantizer = options.get("dequantizer", "uniform")
-    if dequantizer == "variational":
-        dequantizer = models.variational((28, 28, 1))
-    return Flow(transform, (28, 28, 1), dequantizer=dequantizer)
+    shape = (28, 28, 1)
+    arguments = {name: options[name] for name in ARGUMENTS if name in options}
+    dequantizer = models.variational(shape) if "dequantizer" in options else "uniform"
+    return Flow(models.glow(shape, num_levels=2, **arguments), shape, dequantizer=dequantizer)
 
 
 def train(options, seconds, seed):
