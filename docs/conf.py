@@ -34,14 +34,12 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_ext", "_examples", "_vendor", "**/*.ipynb"]
 default_role = "code"
-templates_path = ["_templates"]
 
 # Tutorials run when their pages are built; a cell that fails stops the build.
 nb_execution_mode = "cache"
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_merge_streams = True
-nb_execution_excludepatterns = ["serving.md"]
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 suppress_warnings = ["config.cache"]

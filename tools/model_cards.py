@@ -101,7 +101,7 @@ ZOO = """# The zoo
 One recipe `<name>.toml` for each entry; for those whose weights come with tfflows, a card `<name>.md` with figures,
 pictures, limits and terms. This page and the cards are written by `python tools/model_cards.py` from the recipes and
 from what was measured. *Bits/dim*: test split, mean of single-sample bounds; *IW*: importance-weighted bound of 8
-samples, which is tighter; *published*: where it comes from stands in the card.
+samples, which is tighter (the figures of `maf_conv` are exact); *published*: where it comes from stands in the card.
 
 {table}
 AUROC: images of Fashion-MNIST among those of MNIST, or the other way round, by the plain likelihood and by

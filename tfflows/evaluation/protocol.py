@@ -53,9 +53,10 @@ def evaluate(
             mixture.append(scores.bits_per_dim(flow, batch["image"], seed=first, **at_once))
         progress.add(1)
     *draws, importance = (float(np.concatenate(bits).mean()) for bits in found.values())
+    several = f"mean of {count} independent single-sample bounds, seeds {first} to {first + count - 1}"
     return {
         "bits_per_dim": float(np.mean(draws)),
-        "protocol": f"mean of {count} independent single-sample bounds, seeds {first} to {first + count - 1}",
+        "protocol": several if count > 1 else f"one single-sample bound, seed {first}",
         "draws": draws,
         "importance_bits_per_dim": importance,
         "num_importance_samples": evaluation.num_importance_samples,
