@@ -97,6 +97,7 @@ class World:
             (self.files / f"{name}.toml").write_text(text)
         np.savez(self.files / "images.npz", image=np.zeros((40, 8, 8), np.uint8))
         np.savez(self.files / "few.npz", image=np.zeros((3, 8, 8), np.uint8))
+        np.savez(self.files / "vectors.npz", image=np.zeros((40, 64)))
         (self.files / "pictures").mkdir()
         save_png(self.files / "pictures" / "zeros.png", np.zeros((1, 8, 8, 1), np.uint8))
         labelled = SMALL.replace("17\n[model]", "17\nnum_classes = 3\n[model]\nconditional = true")

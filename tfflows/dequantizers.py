@@ -21,7 +21,8 @@ from tfflows.layers.base import FlowLayer, NestedConfig, sum_event
 class UniformDequantizer(keras.layers.Layer):
     """Uniform noise u on (0, 1) for each value (Uria et al. 2013): log q = 0.
 
-    u has 15 bits, so that image + u is exact in float32 for images of up to 256 values and floor gives the image back.
+    u has 15 bits, so that image + u is exact in float32 for images of up to 256 values and floor gives the image back;
+    of more values it is rounded, and stays below image + 1.
 
     Args:
         **kwargs: Keras's arguments of a layer.
@@ -35,7 +36,7 @@ class UniformDequantizer(keras.layers.Layer):
         """Returns x = images + u [B, *event_shape] and log q(u | image) [B], for keys [B]."""
         shape = tuple(images.shape[1:])
         u = ops.reshape(noise.uniform(keys, math.prod(shape), self.dtype, bits=15), (-1, *shape))
-        return ops.cast(images, self.dtype) + u, ops.zeros(ops.shape(u)[:1], self.dtype)
+        return _within(ops.cast(images, self.dtype), u), ops.zeros(ops.shape(u)[:1], self.dtype)
 
 
 @keras.saving.register_keras_serializable("tfflows")
@@ -77,10 +78,7 @@ class VariationalDequantizer(NestedConfig, keras.layers.Layer):
         v, log_det = self.transform.forward_and_log_det(epsilon, self._condition(images), training=training)
         log_det = log_det + sum_event(ops.log_sigmoid(v) + ops.log_sigmoid(-v))
         log_q = sum_event(self._normal(epsilon).log_prob(epsilon)) - log_det
-        images = ops.cast(images, self.dtype)
-        # Near 1 the noise would round up to the next value, and from the highest one out of the data's range.
-        largest = (images + 1) * (1 - np.finfo(self.dtype).epsneg)
-        return ops.minimum(images + ops.sigmoid(v), largest), log_q
+        return _within(ops.cast(images, self.dtype), ops.sigmoid(v)), log_q
 
     def _epsilon(self, images: Tensor, keys: noise.Key) -> Tensor:
         shape = tuple(images.shape[1:])
@@ -98,3 +96,9 @@ class VariationalDequantizer(NestedConfig, keras.layers.Layer):
         """Returns the constructor's arguments."""
         transform = keras.saving.serialize_keras_object(self.transform)
         return {**super().get_config(), "transform": transform, "num_values": self.num_values}
+
+
+def _within(images: Tensor, u: Tensor) -> Tensor:
+    """Returns images + u, less than images + 1: rounded up, u near 1 would lead from the highest value out of range."""
+    below_one = 1 - np.finfo(keras.backend.standardize_dtype(images.dtype)).epsneg
+    return ops.minimum(images + u, (images + 1) * below_one)

@@ -61,7 +61,11 @@ def interpolation(
         num: images in a row.
         condition: for conditional flows a label or vector, one for all or one for each row.
         axes: where to draw.
+
+    Raises:
+        InputError: the flow is not of images of integers.
     """
+    _check_integers(flow)
     path = np.asarray(flow.interpolate(a, b, num, condition))
     return images(path.reshape(-1, *path.shape[2:]), flow.num_values, num, axes)
 
@@ -187,9 +191,18 @@ def sample_images(
     flow: Any, num: int = 64, temperature: float = 1.0, seed: int = 0, label: int | None = None
 ) -> np.ndarray:
     """Returns samples [num, H, W, C]; of a class-conditional flow all of class `label`, or the classes in turn."""
+    _check_integers(flow)
     if flow.num_classes is not None and label is None:
         label = np.arange(num) % flow.num_classes
     return flow.sample(num, temperature=temperature, seed=seed, condition=label)
+
+
+def _check_integers(flow: Any) -> None:
+    if flow.num_values is None:
+        raise InputError(
+            "this flow is of real numbers, without grey values (dequantizer=None): turn flow.sample into integers, and "
+            "draw them with tfflows.plots.images"
+        )
 
 
 def image_grid(images: ArrayLike, num_values: int = 256, columns: int | None = None) -> np.ndarray:

@@ -107,6 +107,37 @@ CASES = {
     "batch_size": (lambda w: w.flow.bits_per_dim(IMAGES, batch_size=0), ValueError, "batch_size=0", ONE),
     "latent shape": (lambda w: w.flow.decode(np.zeros((2, 4))), ValueError, "(2, 4)", "('batch', 16)"),
     "latent NaN": (lambda w: w.flow.decode(np.full((1, 16), np.nan)), ValueError, "NaN", "as encode returns them"),
+    "squeezed vectors": (lambda w: layers.Squeeze().build((None, 4)), ValueError, "(None, 4)", "leave it out"),
+    "checkerboard of vectors": (
+        lambda w: flow_on(layers.Coupling(nets.MLP(), "checkerboard"), (4,), dequantizer=None),
+        ValueError,
+        "'checkerboard' takes images [B, H, W, C] and got shape (None, 4)",
+        "use 'halves' or 'odd_even'",
+    ),
+    "a network that sees all": (
+        lambda w: layers.Autoregressive(nets.MLP()),
+        ValueError,
+        "a MLP, whose outputs read all of x",
+        "takes a MADE or a PixelCNN",
+    ),
+    "version of no weights": (
+        lambda w: zoo.load("small", version=1, weights=None),
+        ValueError,
+        "version is 1 and weights is None",
+        "leave one out",
+    ),
+    "packaged on the hub": (
+        lambda w: zoo.load("hf://me/small", weights="packaged"),
+        ValueError,
+        "hf://me/small is on the hub",
+        "leave weights out",
+    ),
+    "pictures of real numbers": (
+        lambda w: flow_on(layers.Rescale(17), dequantizer=None).show_samples(),
+        ValueError,
+        "of real numbers, without grey values",
+        "draw them with tfflows.plots.images",
+    ),
     "no interpolation": (lambda w: w.flow.interpolate(IMAGES[:1], IMAGES[:1], 0), ValueError, "num=0", ONE),
     "uneven interpolation": (
         lambda w: w.flow.interpolate(IMAGES[:2], IMAGES[:3]),

@@ -167,12 +167,25 @@ def test_npz_with_named_splits_and_labels(tmp_path):
         data.arrays(recipe, "test", path=path)
 
 
+def test_labels_in_words_are_left_out(tmp_path):
+    save(tmp_path / "x.npz", image=np.zeros((10, 8, 8), int), label=["cat", "dog"] * 5)
+    assert data.arrays(DIGITS, "train", path=tmp_path / "x.npz").keys() == {"image"}
+
+
 def png(path):
     Image.new("L", (8, 8)).save(path)
 
 
 def broken(path):
     path.write_bytes(b"\x89PNG\r\n\x1a\nno more")
+
+
+def interrupted(path):
+    """A PNG with zeros from its second block of data on, as a download that broke off may leave it."""
+    Image.fromarray(np.random.RandomState(0).randint(0, 255, (400, 400), np.uint8)).save(path)
+    whole = path.read_bytes()
+    end = whole.index(b"IDAT", whole.index(b"IDAT") + 4) - 4
+    path.write_bytes(whole[:end] + bytes(len(whole) - end))
 
 
 @pytest.mark.parametrize(
@@ -182,6 +195,7 @@ def broken(path):
         (DIGITS, lambda path: path.mkdir(), "has no images"),
         (DIGITS, lambda path: path.write_text("no archive"), "is neither an .npz file nor a folder"),
         (DIGITS, lambda path: (path.mkdir(), broken(path / "a.png")), "a.png is not a readable image"),
+        (DIGITS, lambda path: (path.mkdir(), interrupted(path / "a.png")), "a.png is not a readable image"),
         (
             DIGITS,
             lambda path: (path.mkdir(), (path / "test").mkdir()),

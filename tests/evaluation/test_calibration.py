@@ -39,10 +39,12 @@ def test_a_p_value_is_the_share_of_held_out_images_that_are_at_least_as_strange(
 
 
 def test_a_score_of_nan_is_the_strangest_everywhere(tmp_path, flow):
-    found = verdicts.Verdicts(["digit", "broken"], np.array([9.0, np.nan]), np.ones(2), np.ones(2, bool), 0.5, "s", 9)
+    names = ["digit", "broken", "ni\udcf1o"]  # of which the last is Latin-1, as os.fsdecode has it
+    found = verdicts.Verdicts(names, np.array([9.0, np.nan, 8.0]), np.ones(3), np.ones(3, bool), 0.5, "s", 9)
     assert scores.calibrate(flow, images(199, 0)).p_value_of_scores(np.nan) == 1 / 200
-    page = verdicts.write(found, images(2, 0), tmp_path, "title")[1].read_text("utf-8")
-    assert page.index('alt="broken"') < page.index('alt="digit"')
+    table, page = (path.read_text("utf-8") for path in verdicts.write(found, images(3, 0), tmp_path, "title"))
+    assert page.index('alt="broken"') < page.index('alt="digit"') < page.index('alt="ni\\udcf1o"')
+    assert [row.partition(",")[0] for row in table.splitlines()[1:]] == ["digit", "broken", r"ni\udcf1o"]
 
 
 @pytest.mark.backend_free

@@ -45,6 +45,13 @@ def test_exports_into_one_folder_add_to_one_configuration(bundle):
     assert not list(bundle.glob("*.partial"))
 
 
+def test_models_without_a_savedmodel_are_not_listed(bundle, tmp_path):
+    shutil.copytree(bundle / "tiny", tmp_path / "tiny")
+    shutil.copytree(bundle / "tiny", tmp_path / "onnx", ignore=shutil.ignore_patterns("saved_model.pb"))
+    write_bundle(tmp_path)
+    assert names((tmp_path / "models.config").read_text()) == ["tiny"]
+
+
 def test_what_was_edited_is_left_alone(bundle, tmp_path):
     shutil.copytree(bundle / "tiny", tmp_path / "tiny")
     (tmp_path / "batching.config").write_text("max_batch_size { value: 8 }\n")

@@ -48,6 +48,15 @@ def test_the_bits_of_the_pixels_add_up_to_those_of_the_image(name):
 
 
 @pytest.mark.backend_free
+def test_pixels_beyond_the_logit_have_infinite_bits():
+    flow = Flow(layers.Logit(NUM_VALUES), SHAPE, dequantizer=None)
+    x = np.full((1, *SHAPE), 3.0, "float32")
+    x[0, 1, 2, 0] = 300.0
+    assert flow.log_prob(x) == -np.inf
+    assert np.flatnonzero(np.isinf(flow.bits_map(x))) == 1 * SHAPE[1] + 2
+
+
+@pytest.mark.backend_free
 def test_an_autoregressive_flow_s_map_is_its_conditionals():
     transform = layers.Chain.from_data(
         [layers.Rescale(NUM_VALUES), layers.Flatten(), layers.Autoregressive(nets.MADE((32,)), "spline")]

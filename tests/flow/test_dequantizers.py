@@ -42,6 +42,13 @@ def test_variational_noise_stays_within_the_value_where_it_rounds_to_0_or_1(shif
     assert np.unique(np.round(ops.convert_to_numpy(x) - images)) in (0, 1)
 
 
+@pytest.mark.parametrize("num_values", [256, 4096, 65536])
+def test_uniform_noise_leads_to_no_other_value(num_values):
+    images = np.full((64, 64, 64, 1), num_values - 1, "int32")
+    x, _ = dequantizers.UniformDequantizer().dequantize(images, noise.fold(noise.image_keys(images), np.arange(64)))
+    np.testing.assert_array_equal(np.floor(ops.convert_to_numpy(x)), images)
+
+
 def test_uniform_noise_is_uniform_and_independent_between_images():
     x, _ = dequantizers.UniformDequantizer().dequantize(IMAGES, noise.image_keys(IMAGES))
     u = (ops.convert_to_numpy(x) - IMAGES).reshape(500, 16)

@@ -104,6 +104,29 @@ def test_fit_keeps_weights_that_were_assigned_and_those_of_a_transform_built_els
     assert ops.convert_to_numpy(actnorm.log_scale).any()
 
 
+@pytest.mark.parametrize(
+    "copy",
+    [
+        lambda flow: Flow.from_config(flow.get_config()),
+        keras.models.clone_model,
+        lambda flow: Flow(type(flow.transform).from_config(flow.transform.get_config()), (4, 4, 1), 17),
+    ],
+)
+def test_fit_initialises_a_copy_of_an_untrained_flow(copy):
+    flow, copied = glow(rescale="gaussianize"), copy(glow(rescale="gaussianize"))
+    for each in (flow, copied):
+        each.compile(keras.optimizers.SGD(0.0))
+        each.fit(IMAGES, verbose=0)
+        assert int(ops.convert_to_numpy(each.adapted)) == 1
+    named = [{w.path: w for w in each.transform.weights if "logits" in w.path} for each in (flow, copied)]
+    for ours, theirs in zip(*(each.values() for each in named), strict=True):  # the histogram: the same images
+        np.testing.assert_array_equal(ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs))
+        assert np.ptp(ops.convert_to_numpy(theirs)) > 0
+    for layer in copied._flatten_layers():
+        if isinstance(layer, layers.ActNorm | nets.glow.ActNorm):
+            assert ops.convert_to_numpy(layer.log_scale).any()
+
+
 def test_a_loop_of_ones_own_is_refused_before_adapt_and_runs_after_it():
     flow = glow()
 

@@ -107,6 +107,33 @@ def test_an_address_takes_the_place_of_a_name(hub, pushed, tmp_path, capsys):
         zoo.load(pushed, version=2)
 
 
+def test_what_came_from_the_hub_is_pushed_on_and_exported_before_it_is_served(hub, pushed, capsys):
+    assert zoo.push(pushed, "hf://you/copy") == "hf://you/copy@v1"
+    assert zoo.load("hf://you/copy").sample(2, seed=0).tolist() == zoo.load(NAME).sample(2, seed=0).tolist()
+    assert main(["serve", "hf://you/copy"]) == 2
+    assert "`tfflows export hf://you/copy DIR`, then `TFFLOWS_HOME=DIR tfflows serve copy`" in capsys.readouterr().err
+
+
+def test_where_images_of_ones_own_lie_is_not_published(hub, pushed, tmp_path, monkeypatch):
+    def write(folder):
+        for path in zoo.artefact(NAME, packaged=True).iterdir():
+            if path.is_file() and path.name != store.MANIFEST:
+                (folder / path.name).write_bytes(path.read_bytes())
+        metrics = zoo.metrics(NAME) | {"path": "/home/me/secret/mnist", "data": "secret/mnist"}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        recipe = dataclasses.replace(zoo.recipe(NAME), name="mine")
+        (folder / "recipe.toml").write_text(recipe.to_toml())
+
+    monkeypatch.setenv("TFFLOWS_HOME", str(tmp_path))
+    store.publish(tmp_path / "mine", write)
+    zoo.push("mine", "hf://me/mine")
+    repository = hub.repositories["me/mine"]
+    files = repository.commits[repository.references["main"]]
+    assert not [name for name, content in files.items() if b"secret" in content]
+    assert "ylecun" not in files["README.md"].decode()
+    assert zoo.metrics("hf://me/mine")["path"] == "mnist"  # and the manifest agrees
+
+
 def test_a_recipe_leads_to_the_hub(hub, pushed, tmp_path, monkeypatch, capsys):
     recipe = dataclasses.replace(zoo.recipe(NAME), name="elsewhere", hub=pushed)
     (tmp_path / "elsewhere.toml").write_text(recipe.to_toml())
@@ -159,6 +186,8 @@ def test_a_new_process_loads_by_keras_too_and_goes_on_offline(client, hub, pushe
 def test_what_the_hub_does_not_have_is_one_sentence(hub, tmp_path, monkeypatch, capsys):
     with pytest.raises(HubError, match=r"hf://me/nothing cannot be used \(404"):
         zoo.load("hf://me/nothing")
+    with pytest.raises(HubError, match=r"hf://me/a--b cannot be used"):
+        zoo.load("hf://me/a--b")
     with pytest.raises(InputError, match="leave out @v7"):
         zoo.push("realnvp_digits", "hf://me/digits@v7")
     assert main(["push", "realnvp_digits", "digits"]) == 2

@@ -47,6 +47,8 @@ def test_the_user_s_store_goes_before_the_bundled_one(home, tmp_path, monkeypatc
     store.publish(home / "model", write())
     assert store.resolve("model") == home / "model" / "1"
     assert store.resolve("model", 2) == bundled / "model" / "2"
+    assert store.next_version(home / "model") == 3  # of what is trained: no number means two things
+    assert store.next_version(home / "another") == 1
 
 
 def test_home_follows_the_environment(monkeypatch, tmp_path):

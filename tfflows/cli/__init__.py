@@ -1,5 +1,6 @@
 """The command line: `parser` says what it accepts, `commands` what each command does."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 where training diverged, 2 for a wrong argument, 130 for an interruption.
     """
     arguments = make_parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: names of files need not be in its encoding
     try:
         with explained_os_errors():
             arguments.command(arguments)

@@ -67,7 +67,7 @@ def train(arguments: argparse.Namespace) -> None:
     from tfflows import training
 
     run = training.Run(recipe, arguments.seed, arguments.limit, arguments.data, arguments.store_as).named()
-    if run.name != recipe.name:
+    if run.name != recipe.name and arguments.store_as is None:
         print(f"stored as {run.name}: this is not the zoo's {recipe.name} as it stands", flush=True)
     folder = training.train(
         run,
@@ -110,7 +110,7 @@ def _recipe_for_images(arguments: argparse.Namespace) -> Recipe:
     options = {key: getattr(arguments, key) for key in ("size", "epochs", "batch_size")}
     recipe = data.propose(found, arguments.model or "glow", arguments.store_as, **options)
     recipe = _with_options(recipe, arguments)
-    folder = Path(arguments.output or store.home()).expanduser() / recipe.name
+    folder = Path(arguments.output or store.home()).expanduser() / store.check_name(recipe.name)
     with explained_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "recipe.toml"
@@ -219,7 +219,7 @@ def export(arguments: argparse.Namespace) -> None:
 
 def serve(arguments: argparse.Namespace) -> None:
     """Serves models until it is interrupted."""
-    folders = {name: zoo.artefact(name).parent for name in arguments.names}
+    folders = {name: _folder_to_serve(name) for name in arguments.names}
     missing = [module for module in SERVING_MODULES if importlib.util.find_spec(module) is None]
     if missing:
         raise UnsupportedError(f"the server needs {', '.join(missing)}: pip install 'tfflows[serving]'")
@@ -229,6 +229,17 @@ def serve(arguments: argparse.Namespace) -> None:
 
     limits = Limits(arguments.max_batch, arguments.max_megabytes * 2**20, arguments.timeout)
     serve(folders, arguments.host, arguments.port, arguments.rest_port, limits)
+
+
+def _folder_to_serve(name: str) -> Path:
+    """Returns the folder of the versions of a model; InputError where it is the hub's, which has one and no number."""
+    folder = zoo.artefact(name)
+    if folder.name.isdecimal():
+        return folder.parent
+    raise InputError(
+        f"{name} is on the hub, and a server needs a SavedModel: `tfflows export {name} DIR`, then "
+        f"`TFFLOWS_HOME=DIR tfflows serve {name.partition('@')[0].rpartition('/')[2]}`"
+    )
 
 
 def push(arguments: argparse.Namespace) -> None:

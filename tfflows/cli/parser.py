@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from tfflows.cli import commands
 
 LARGEST_SEED, LARGEST_PORT = 2**31 - 1, 2**16 - 1
+LARGEST_REQUEST = 2**11 - 1  # megabytes: protobuf counts bytes in int32
 
 
 class _Parser(argparse.ArgumentParser):
@@ -184,6 +185,7 @@ def make_parser() -> argparse.ArgumentParser:
         text = f"of {protocol}, default {port}; 0 is any"
         sub.add_argument(option, type=number, default=port, metavar="N", help=text)
     sub.add_argument("--max-batch", type=_at_least(1), default=1024, metavar="N", help="rows a request, default 1024")
-    sub.add_argument("--max-megabytes", type=_at_least(1), default=64, metavar="N", help="a request, default 64")
+    megabytes = _at_least(1, maximum=LARGEST_REQUEST)
+    sub.add_argument("--max-megabytes", type=megabytes, default=64, metavar="N", help="a request, default 64")
     sub.add_argument("--timeout", type=_at_least(0.001, float), default=60.0, metavar="S", help="seconds, default 60")
     return parser

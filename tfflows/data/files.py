@@ -16,6 +16,7 @@ from tfflows.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 SUFFIXES = {".png", ".jpg", ".jpeg"}
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises on damaged files
 
 
 class FolderImages:
@@ -52,11 +53,12 @@ def read_image(path: Path, channels: int) -> np.ndarray:
     """Returns an image file as uint8 [H, W, channels], 1 for grey or 3 for colour; `DataError` as of `FolderImages`."""
     try:
         with Image.open(path) as picture:
-            if picture.mode.startswith(("I", "F")):
-                raise DataError(f"{path} has more than 8 bits per channel: convert it")
+            deep = picture.mode.startswith(("I", "F"))
             pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
-    except OSError as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} is not a readable image ({error}): repair or remove it") from None
+    if deep:
+        raise DataError(f"{path} has more than 8 bits per channel: convert it")
     return pixels.reshape(*pixels.shape[:2], channels)
 
 

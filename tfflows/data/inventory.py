@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tfflows.data.files import SPLITS, image_paths, parts
+from tfflows.data.files import SPLITS, UNREADABLE, image_paths, parts
 from tfflows.data.npz import NpzImages
 from tfflows.errors import DataError
 
@@ -61,8 +61,12 @@ def take_inventory(path: str | Path) -> Inventory:
     path = Path(path).expanduser()
     found = _list_folder(path) if path.is_dir() else _list_npz(path)
     total = sum(found.counts.values())
-    if not all(found.counts.values()):
-        raise DataError(f"{path} has {total} images, too few for training, validation and test: give at least 10")
+    empty = [split for split, count in found.counts.items() if not count]
+    if empty:
+        what = f"{path} has {total} images and none for {' and '.join(empty)}"
+        if set(empty) <= set(found.made):
+            raise DataError(f"{what}, which gets every tenth of the others: give at least 10")
+        raise DataError(f"{what}: add some, or remove what is empty to have it made from the others")
     return found
 
 
@@ -74,7 +78,7 @@ def _list_folder(folder: Path) -> Inventory:
             with Image.open(image) as picture:  # reads the header alone
                 sizes[picture.height, picture.width] += 1
                 modes.add(picture.mode)
-        except OSError as error:
+        except UNREADABLE as error:
             raise DataError(f"{image} is not a readable image ({error}): repair or remove it") from None
     counts = {split: len(split_paths) for split, split_paths in paths.items()}
     named = parts([path.name for path in folder.iterdir() if path.is_dir()])
@@ -87,7 +91,12 @@ def _list_npz(path: Path) -> Inventory:
         split_images = NpzImages(path, split)
         images, rows = split_images.arrays["image"], split_images.rows
         counts[split] = len(rows)
-        if len(rows) and images.ndim == 4:
+        if images.ndim != 4 or not np.issubdtype(images.dtype, np.integer):
+            raise DataError(
+                f"the images of {path} are {images.dtype} of shape {list(images.shape)}, expected integers [N, H, W] "
+                "or [N, H, W, C]: convert them"
+            )
+        if len(rows):
             sizes[images.shape[1:3]] += len(rows)
             channels.add(images.shape[3])
             blocks = (images[rows[start : start + BLOCK]] for start in range(0, len(rows), BLOCK))

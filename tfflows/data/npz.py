@@ -22,7 +22,7 @@ class NpzImages:
 
     Args:
         path: of a file with the arrays `train`, `validation`, `test` (and `train_label`, ...), or `image` (and
-            `label`), each [N, H, W] or [N, H, W, C].
+            `label`), each [N, H, W] or [N, H, W, C]. Labels that are not numbers are left out.
         split: "train", "validation" or "test".
 
     Raises:
@@ -52,6 +52,8 @@ class NpzImages:
             arrays = {key: _read(file, self.path, name) for key, name in self.names.items()}
         if arrays["image"].ndim == 3:
             arrays["image"] = arrays["image"][..., None]
+        if "label" in arrays and not np.issubdtype(arrays["label"].dtype, np.number):
+            del arrays["label"]  # in words: of no use but to a model of classes, which says so
         return arrays
 
     def __getstate__(self) -> dict[str, Any]:

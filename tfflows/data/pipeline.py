@@ -72,7 +72,14 @@ def read_all(data: DataConfig, folder: str | Path) -> tuple[list[Path], np.ndarr
     paths = paths_in(folder)
     if not paths:
         raise DataError(f"{folder} has no images: give a folder of PNG or JPEG files")
-    images = [prepare_images(read_image(path, data.shape[-1])[None], data, source_values=256) for path in paths]
+    images = []
+    for path in paths:
+        try:
+            images.append(prepare_images(read_image(path, data.shape[-1])[None], data, source_values=256))
+        except DataError as error:
+            if str(path) in str(error):
+                raise
+            raise DataError(f"{path}: {error}") from None
     return paths, np.concatenate(images)
 
 

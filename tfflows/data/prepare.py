@@ -55,7 +55,8 @@ def _resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
 def check_labels(labels: np.ndarray | None, num_classes: int, source: object) -> None:
     """Raises DataError unless there are labels and all lie in [0, num_classes); `source` is named in the message."""
     if labels is None:
-        raise DataError(f"{source} has no labels and the recipe has data.num_classes: remove it or add labels")
+        what = f"{source} has no labels in numbers and the recipe has data.num_classes"
+        raise DataError(f"{what}: remove it or add labels, from 0 to {num_classes - 1}")
     if not 0 <= labels.min() <= labels.max() < num_classes:
         found = f"{labels.min()} to {labels.max()}"
         raise DataError(f"the labels of {source} are {found}, expected 0 to {num_classes - 1}: correct one")

@@ -55,6 +55,7 @@ def propose(
     if size is not None and (size % 4 or size < 8):
         raise InputError(f"size is {size}, expected a multiple of 4 of at least 8")
     crop, (height, width) = _crop_and_size(found, size)
+    title = found.path.name.encode("utf-8", "backslashreplace").decode()  # a recipe is UTF-8, a file's name need not be
     source = re.sub("[^a-z0-9]+", "_", found.path.resolve().stem.lower()).strip("_") or "images"
     data = DataConfig(
         dataset=source,
@@ -72,7 +73,7 @@ def propose(
     epochs = epochs or min(max(round(TOTAL_STEPS / steps), 10), 200)
     recipe = Recipe(
         name=name or f"{family}_{source}",
-        description=f"A small {family} on images of one's own, {found.path.name}.",
+        description=f"A small {family} on images of one's own, {title}.",
         data=data,
         model=ModelConfig(family, arguments, base="logistic" if family == "nice" else "normal"),
         train=TrainConfig(

@@ -159,7 +159,7 @@ def write(
         for path, text in zip(paths, (table.getvalue(), page), strict=True):
             partial = path.with_name(f".{path.name}.{os.getpid()}")
             try:
-                partial.write_text(text, "utf-8")
+                partial.write_text(text, "utf-8", "backslashreplace")  # names of files need not be UTF-8
                 partial.replace(path)
             finally:
                 partial.unlink(missing_ok=True)

@@ -6,17 +6,15 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tfflows.zoo import store
-
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
 def write_bundle(folder: str | Path) -> None:
     """Writes the files of a deployment into `folder`, which holds `<name>/<version>/` as `tfflows export` writes them.
 
-    `models.config` lists every model of the folder, with all of its versions: it is written anew each time, so that
-    one export after another adds to it. The other files do not depend on the models; those that exist already are left
-    alone, since they may have been edited.
+    `models.config` lists every model of the folder that has a SavedModel, with all of its versions: it is written anew
+    each time, so that one export after another adds to it. The other files do not depend on the models; those that
+    exist already are left alone, since they may have been edited.
 
     Args:
         folder: the root of the deployed models.
@@ -26,7 +24,8 @@ def write_bundle(folder: str | Path) -> None:
     """
     folder = Path(folder)
     with FileLock(folder / ".lock"):
-        names = sorted(path.name for path in folder.iterdir() if path.is_dir() and store.versions(path))
+        models = [path.parent for path in folder.glob("*/*/saved_model.pb") if path.parent.name.isdecimal()]
+        names = sorted({version.parent.name for version in models})
         _write(folder / "models.config", models_config(names))
         for template in sorted(TEMPLATES.iterdir()):
             if template.is_file() and not (folder / template.name).exists():

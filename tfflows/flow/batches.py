@@ -53,6 +53,8 @@ def prepare(flow: Any, method: str, data: Any, y: Any = None) -> Any:
     if spec is not None:  # a tf.data.Dataset
         if int(data.cardinality()) == 0:
             raise InputError(EMPTY)
+        if isinstance(spec, tuple) and len(spec) == 1:  # as Keras, x alone
+            return prepare(flow, method, data.map(lambda x: x), y)
         first = spec[0] if isinstance(spec, tuple) else spec
         image = inputs.unpack(flow, first)[0] if isinstance(first, dict) else first
         inputs.check_array(flow, method, image, flow.dequantizer is not None)

@@ -92,6 +92,8 @@ class Generation:
     def interpolate(self, a: Any, b: Any, num: int = 8, condition: Any = None) -> np.ndarray | Tensor:
         """Returns a path [B, num, *event_shape] from each image of `a` to that of `b`: a straight line between their z.
 
+        Where their conditions differ, in dicts, these are interpolated too (of labels their one-hot codes).
+
         Args:
             a: [B, *event_shape], or a dict.
             b: as many as `a`.
@@ -104,7 +106,12 @@ class Generation:
             raise InputError(f"interpolate got {len(x_a)} and {len(x_b)} images: give as many of each.")
         encode, decode = self._graph("encode", self._encode), self._graph("decode", self._decode)
         z_a, z_b = encode(x_a, condition_a), encode(x_b, condition_b)
-        path = [decode((1 - w) * z_a + w * z_b, condition_a) for w in np.linspace(0.0, 1.0, num).tolist()]
+
+        def at(w: float) -> Tensor:
+            condition = None if condition_a is None else (1 - w) * condition_a + w * condition_b
+            return decode((1 - w) * z_a + w * z_b, condition)
+
+        path = [at(w) for w in np.linspace(0.0, 1.0, num).tolist()]
         return as_given(ops.stack(path, axis=1), a)
 
     def generate(self, z: Tensor, condition: Tensor | None = None) -> Tensor:

@@ -185,6 +185,12 @@ def check_array(flow: Any, method: str, x: Any, integers: bool) -> None:
     """Raises unless x, which may be traced or a `tf.TensorSpec`, has the flow's shape and kind of numbers."""
     if isinstance(x, np.ndarray) and x.dtype.kind not in "fiub":
         raise InputTypeError(f"{method} got an array of {x.dtype}: a flow takes an array of numbers.")
+    if getattr(x.shape, "rank", 0) is None:
+        expected = ", ".join(map(str, ("None", *flow.event_shape)))
+        raise InputError(
+            f"{method} got data whose shape tf.data does not know: map them through "
+            f"tf.ensure_shape(image, [{expected}])."
+        )
     if len(x.shape) == 0 or tuple(x.shape[1:]) != flow.event_shape:
         expected = ", ".join(map(str, ("batch", *flow.event_shape)))
         raise InputError(

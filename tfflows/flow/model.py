@@ -13,7 +13,6 @@ from tfflows import _backend
 from tfflows._backend import Tensor, hosts, noise
 from tfflows.errors import InputError, UnsupportedError
 from tfflows.flow import batches, inputs, optimizers, statistics, structure
-from tfflows.layers.base import FlowLayer
 
 
 class LikelihoodModel(keras.Model):
@@ -82,8 +81,9 @@ class LikelihoodModel(keras.Model):
 
         Evaluation and sampling use them. `fit` calls this before each validation and at its end, unless
         `fit_updates_statistics` is set to False or its data can be read only once; call it yourself after training by
-        other means, or after a change of the weights (averages of weights, for example). Frozen layers keep theirs; a
-        flow without batch normalisation is left as it is.
+        other means, or after a change of the weights (averages of weights, for example). Frozen layers keep theirs, as
+        Keras's batch normalisation inside a network does (`nets.PreActivationResNet`); a flow without `BatchNorm` is
+        left as it is.
 
         Args:
             data: training images, as `fit` takes them.
@@ -109,7 +109,8 @@ class LikelihoodModel(keras.Model):
         """Compiles for training by maximum likelihood, with Keras's other arguments of `compile`.
 
         Args:
-            optimizer: an optimizer, or its name: "adam", "adamw" and "adamax" are those of `tfflows.flow.optimizers`.
+            optimizer: an optimizer, or its name: "adam", "adamw", "adamax" and "muon" are those of
+                `tfflows.flow.optimizers`.
             loss: refused, like `metrics` and their weights: the loss is the bits/dim, which is the metric too.
             loss_weights: refused.
             metrics: refused.
@@ -166,7 +167,18 @@ class LikelihoodModel(keras.Model):
             loss = loss + ops.cast(extra, loss.dtype)
         return loss / _backend.num_replicas()
 
-    def fit(self, x: Any = None, y: Any = None, *, validation_data: Any = None, **kwargs: Any) -> Any:
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        *,
+        validation_data: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """Trains as Keras's `fit` does, on images alone.
 
         Data-dependent layers are initialised first, see `adapt`.
@@ -174,6 +186,10 @@ class LikelihoodModel(keras.Model):
         Args:
             x: an array, a dict, a `tf.data.Dataset` or a `PyDataset`, see `Flow`.
             y: ignored, as in pairs (image, label); a conditional flow refuses it.
+            batch_size: images in a step, 32 by default; for arrays.
+            epochs: as Keras's, like the two that follow.
+            verbose: 0, 1 or 2 lines for each epoch, as Keras's.
+            callbacks: called as training goes.
             validation_data: data of the same kinds, or (x, y) or (x, y, sample_weight) of arrays.
             **kwargs: Keras's other arguments but `class_weight`.
 
@@ -181,7 +197,7 @@ class LikelihoodModel(keras.Model):
             Keras's History.
         """
         _refuse_class_weight("fit", kwargs.pop("class_weight", None))
-        _settle_direction(kwargs.get("callbacks"))
+        _settle_direction(callbacks)
         x, y = batches.prepare(self, "fit", x, y), batches.placeholder(kwargs.get("sample_weight"))
         if isinstance(validation_data, tuple):
             weights = validation_data[2] if len(validation_data) == 3 else None
@@ -197,9 +213,9 @@ class LikelihoodModel(keras.Model):
             # Inside the first trace, creating the optimizer's variables costs a second trace.
             with _backend.strategy_scope(self):
                 self.optimizer.build(self.trainable_variables)
-        kwargs["callbacks"] = statistics.with_update(self, kwargs.get("callbacks"), x)
+        callbacks = statistics.with_update(self, callbacks, x)
         with batches.one_sentence():
-            return super().fit(x, y, validation_data=validation_data, **kwargs)
+            return super().fit(x, y, batch_size, epochs, verbose, callbacks, validation_data=validation_data, **kwargs)
 
     def train_on_batch(
         self,
@@ -226,27 +242,32 @@ class LikelihoodModel(keras.Model):
 
     # Evaluation -------------------------------------------------------------------------------------------------
 
-    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, verbose: str | int = "auto", **kwargs: Any
+    ) -> Any:
         """Returns the loss and `bits_per_dim` as Keras's `evaluate` does, with noise fixed by each image.
 
         Args:
             x: data as for `fit`.
             y: ignored; a conditional flow refuses it.
+            batch_size: images in a step, 32 by default; for arrays.
+            verbose: as Keras's.
             **kwargs: Keras's other arguments.
         """
-        x = batches.prepare(self, "evaluate", x, y)
+        of_fit = kwargs.get("_use_cached_eval_dataset")  # which has refused a user's y, and has put a placeholder there
+        x = batches.prepare(self, "evaluate", x, None if of_fit else y)
         with batches.one_sentence():
-            return super().evaluate(x, batches.placeholder(kwargs.get("sample_weight")), **kwargs)
+            return super().evaluate(x, batches.placeholder(kwargs.get("sample_weight")), batch_size, verbose, **kwargs)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Returns the loss and `bits_per_dim` of one batch; the arguments are those of `train_on_batch`."""
         x = batches.prepare_batch(self, "test_on_batch", x, y)
         return super().test_on_batch(x, sample_weight=sample_weight, return_dict=return_dict)
 
-    def predict(self, x: Any, **kwargs: Any) -> np.ndarray:
+    def predict(self, x: Any, batch_size: int | None = None, verbose: str | int = "auto", **kwargs: Any) -> np.ndarray:
         """Returns log_prob [N] in nats, as Keras's `predict`; the data are those of `fit`."""
         with batches.one_sentence():
-            return super().predict(batches.prepare(self, "predict", x), **kwargs)
+            return super().predict(batches.prepare(self, "predict", x), batch_size, verbose, **kwargs)
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """Returns log_prob [B] in nats of one batch, an array or a dict."""
@@ -274,10 +295,10 @@ class LikelihoodModel(keras.Model):
 
 
 def _is_adaptable(layer: Any) -> bool:
-    """Returns whether a layer is data-dependent itself, and not by a layer in it."""
+    """Returns whether a layer is data-dependent itself, and not by a layer in it, a network's included."""
 
     def data_dependent(layer: Any) -> bool:
-        return isinstance(layer, FlowLayer) and layer.data_dependent
+        return getattr(layer, "data_dependent", False)
 
     return data_dependent(layer) and not any(map(data_dependent, layer._flatten_layers(include_self=False)))
 

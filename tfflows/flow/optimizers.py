@@ -113,8 +113,8 @@ class Muon(_OneOperation, keras.optimizers.Muon):
 
     U V^T comes from five steps of Newton and Schulz, and the factor gives a step the size of one of Adam, whose
     learning rates therefore serve. A convolution's kernel [h, w, in, out] is the matrix [h w in, out]. All other
-    weights are updated as by Adam: vectors, the matrices of flow layers, and the kernels of last layers and of
-    conditions.
+    weights are updated as by Adam: vectors, the matrices of flow layers, kernels of conditions, and those of the last
+    layers of `MADE` and `PixelCNN`.
 
     On the networks of couplings and of PixelCNN it gets further than Adam in the same time, see benchmarks/README.md.
 

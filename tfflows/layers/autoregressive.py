@@ -26,7 +26,7 @@ class Autoregressive(FlowLayer):
         **kwargs: Keras's arguments of a layer.
 
     Raises:
-        InputError: x is not [B, n].
+        InputError: x is not [B, n], or the conditioner is not autoregressive.
 
     Reference:
         Papamakarios, Pavlakou and Murray 2017, "Masked autoregressive flow for density estimation",
@@ -37,6 +37,11 @@ class Autoregressive(FlowLayer):
         self, conditioner: keras.layers.Layer, transformer: str | transformers.Transformer = "affine", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        if not hasattr(conditioner, "solve"):
+            raise InputError(
+                f"Autoregressive got a {type(conditioner).__name__}, whose outputs read all of x: it takes a MADE or a "
+                "PixelCNN."
+            )
         self.conditioner = conditioner
         self.transformer = transformers.Affine("clamp") if transformer == "affine" else transformers.get(transformer)
 

@@ -14,9 +14,10 @@ from tfflows.layers.base import FlowLayer, per_example
 class BatchNorm(FlowLayer):
     """Normalises each channel: z = exp(gamma) (x - m) / sqrt(v + epsilon) + beta.
 
-    x, z [B, ..., C]; m, v [C] are the batch's mean and variance over all axes but the last in training, and their
-    running averages in evaluation and sampling. log|det dz/dx| = pixels sum_c(gamma - log(v + epsilon) / 2); as
-    in both papers the dependence of m and v on the batch is not part of the determinant.
+    x, z [B, ..., C]; m, v [C] are the batch's mean and variance over all axes but the last in training, and in
+    evaluation and sampling their running averages, or those over training images that `Flow.update_statistics` puts in
+    their place. log|det dz/dx| = pixels sum_c(gamma - log(v + epsilon) / 2); as in both papers the dependence of m and
+    v on the batch is not part of the determinant.
 
     Sampling (`forward_and_log_det`) always uses the running averages. With `trainable=False` training uses them too
     and does not update them, as Keras's own batch normalisation.

@@ -55,7 +55,7 @@ class Continuous(BijectorLayer):
     def bijector(self) -> tfb.Bijector:
         def derivative(time: Tensor, state: Tensor) -> Tensor:
             time = ops.broadcast_to(ops.cast(time, state.dtype), (*ops.shape(state)[:-1], 1))
-            return self.velocity(ops.concatenate([state, time], axis=-1))
+            return ops.cast(self.velocity(ops.concatenate([state, time], axis=-1)), state.dtype)
 
         return tfb.FFJORD(derivative, self._solve, trace_augmentation_fn=_with_trace, dtype=self.dtype)
 

@@ -36,7 +36,7 @@ class Coupling(FlowLayer):
         **kwargs: Keras's arguments of a layer.
 
     Raises:
-        InputError: there is no such mask, or the conditioner has another number of outputs.
+        InputError: there is no such mask, x has no such places, or the conditioner has another number of outputs.
 
     Reference:
         Dinh, Sohl-Dickstein and Bengio 2017, "Density estimation using Real NVP", arXiv 1605.08803, section 3.
@@ -64,6 +64,11 @@ class Coupling(FlowLayer):
 
     def build(self, input_shape: Shape) -> None:
         *lead, channels = input_shape
+        if self.mask == "checkerboard" and len(input_shape) != 4:
+            raise InputError(
+                f"Coupling with mask 'checkerboard' takes images [B, H, W, C] and got shape {tuple(input_shape)}: use "
+                "'halves' or 'odd_even'."
+            )
         if self.mask == "checkerboard":
             mask = masks.checkerboard(*lead[1:]) ^ self.flip  # [H, W, 1]
             self._mask = np.broadcast_to(mask, (*lead[1:], channels))
@@ -103,7 +108,7 @@ class Coupling(FlowLayer):
         """Returns the result, its log-det [B], and the log-det's parts of the elements that are transformed."""
         passed, part = self._divide(x)
         outputs = self.conditioner(self._with_condition(passed, condition), training=training)
-        bijector = self.transformer.bijector(outputs)
+        bijector = self.transformer.bijector(ops.cast(outputs, self.dtype))  # a Keras network's may be bfloat16
         if inverse:
             y, log_det = bijector.inverse(part), bijector.inverse_log_det_jacobian(part, event_ndims=0)
         else:

@@ -68,10 +68,18 @@ class Logit(BijectorLayer):
     def inverse_and_log_det(
         self, x: Tensor, condition: Tensor | None = None, training: bool = False
     ) -> tuple[Tensor, Tensor]:
-        beyond = self.alpha * self.num_values / (1 - 2 * self.alpha)
-        outside = ops.logical_or(x <= -beyond, x >= self.num_values + beyond)  # False for NaN, which stays NaN
+        outside = self._outside(x)
         z, log_det = super().inverse_and_log_det(ops.where(outside, self.num_values / 2, x))
         return z, ops.where(ops.any(outside, axis=tuple(range(1, len(x.shape)))), -np.inf, log_det)
+
+    def inverse_and_local_log_det(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        outside = self._outside(x)
+        z, log_det = super().inverse_and_local_log_det(ops.where(outside, self.num_values / 2, x))
+        return z, ops.where(outside, -np.inf, log_det)
+
+    def _outside(self, x: Tensor) -> Tensor:
+        beyond = self.alpha * self.num_values / (1 - 2 * self.alpha)
+        return ops.logical_or(x <= -beyond, x >= self.num_values + beyond)  # False for NaN, which stays NaN
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_values": self.num_values, "alpha": self.alpha}

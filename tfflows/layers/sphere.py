@@ -78,7 +78,7 @@ class Cylinder(FlowLayer):
             if condition is None:
                 raise InputError("This flow is conditional and got no condition: pass `condition`, [B, N].")
             height = ops.concatenate([height, ops.cast(condition, height.dtype)], axis=-1)
-        return self._angle.bijector(self.conditioner(height, training=training))
+        return self._angle.bijector(ops.cast(self.conditioner(height, training=training), self.dtype))
 
     def get_config(self) -> dict[str, Any]:
         conditioner = keras.saving.serialize_keras_object(self.conditioner)

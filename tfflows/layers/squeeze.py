@@ -20,7 +20,7 @@ class Squeeze(FlowLayer):
         **kwargs: Keras's arguments of a layer.
 
     Raises:
-        InputError: in `build`, where H or W is odd.
+        InputError: in `build`, where x is no image or H or W is odd.
 
     Reference:
         Dinh, Sohl-Dickstein and Bengio 2017, "Density estimation using Real NVP", arXiv 1605.08803, section 3.6.
@@ -29,6 +29,8 @@ class Squeeze(FlowLayer):
     rearranges = True
 
     def build(self, input_shape: Shape) -> None:
+        if len(input_shape) != 4:
+            raise InputError(f"Squeeze takes images [B, H, W, C] and got shape {tuple(input_shape)}: leave it out.")
         _, height, width, _ = input_shape
         if height % 2 or width % 2:
             raise InputError(

@@ -30,8 +30,8 @@ def maf(
     x [B, H, W, C] in [0, num_values) <-> z [B, H W C]. Each layer has a MADE of its own; the order of the first is
     that of the pixels. `alpha` is the lambda of the paper's logit: 1e-6 for MNIST, 0.05 for CIFAR-10.
 
-    The paper starts from random weights where here the last layer of a MADE is zero, and takes the batch
-    normalisation's averages over the training set where here they run.
+    The paper starts from random weights where here the last layer of a MADE is zero. Batch normalisation is evaluated
+    with averages over training images as in the paper, see `Flow.update_statistics`.
 
     Args:
         event_shape: [H, W, C].

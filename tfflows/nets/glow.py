@@ -44,6 +44,8 @@ class ZeroConv2D(Conditioner):
 class ActNorm(keras.layers.Layer):
     """The scale and shift of each channel after a hidden convolution; `GlowConvNet` applies them to its kernel."""
 
+    data_dependent = True
+
     def build(self, input_shape: Shape) -> None:
         self.shift = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="shift")
         self.log_scale = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="log_scale")

@@ -86,7 +86,7 @@ class Version:
             spec = specs[name]
             if dtype != spec.dtype.as_numpy_dtype:
                 raise _invalid(f"input {name!r} is {np.dtype(dtype)}, expected {spec.dtype.name}")
-            if len(shape) != spec.shape.rank or not spec.shape.is_compatible_with(shape):
+            if len(shape) != spec.shape.rank or min(shape) < 0 or not spec.shape.is_compatible_with(shape):
                 expected = ", ".join("batch" if size is None else str(size) for size in spec.shape)
                 raise _invalid(f"input {name!r} has shape {list(shape)}, expected [{expected}]")
             if shape[0] == 0:

@@ -75,7 +75,7 @@ def publish(run: "Run", test: Any, history: list[dict[str, Any]], parent: Path, 
 
             export(flow, folder, calibration)
 
-    return store.publish(parent, write)
+    return store.publish(parent, write, store.next_version(parent))
 
 
 def device() -> str:

@@ -158,7 +158,7 @@ def _train(
 ) -> list[dict[str, Any]]:
     """Trains to the end and returns the history; the first host leaves checkpoints in `parent`."""
     recipe = run.recipe
-    work, logs = parent / checkpoints.WORK, parent / "logs" / str(max(store.versions(parent), default=0) + 1)
+    work, logs = parent / checkpoints.WORK, parent / "logs" / str(store.next_version(parent))
     first_host = share[0] == 0
     checkpoint = _checkpoint_to_resume(work, run, resume)
     history = checkpoints.read_progress(checkpoint)[1] if checkpoint else []

@@ -100,11 +100,18 @@ def load(name: str, version: int | None = None, weights: str | None = "trained")
         NotFoundError: there is no such model or version.
         CorruptError: a file of the weights is missing or altered.
         HubError: they are on the hub and cannot be had.
+        InputError: the arguments contradict each other.
     """
     from tfflows.zoo import builder
 
     if weights not in ("trained", "packaged", None):
         raise InputError(f"weights is {weights!r}, expected 'trained', 'packaged' or None")
+    if weights == "packaged" and is_address(name):
+        raise InputError(
+            f"weights is 'packaged' and {name} is on the hub: leave weights out, or give the name of a model"
+        )
+    if weights is None and version is not None:
+        raise InputError(f"version is {version} and weights is None, of which there are no versions: leave one out")
     if weights is None:
         entry = recipe(name)
         flow = builder.build(entry)

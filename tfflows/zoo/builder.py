@@ -83,7 +83,7 @@ def compile_flow(flow: Flow, train: TrainConfig, steps_per_epoch: int | None = N
     """
     if fine_tuning:
         for layer in flow._flatten_layers():
-            if isinstance(layer, BatchNorm):
+            if isinstance(layer, BatchNorm | keras.layers.BatchNormalization):
                 layer.trainable = False
         rate = min(FINE_TUNING_RATE, train.learning_rate)
         train = dataclasses.replace(train, learning_rate=rate, ema=None)

@@ -90,16 +90,17 @@ def push(folder: Path, address: str, private: bool = False, license: str = "apac
     repository, revision = split_address(address)
     if revision is not None:
         raise InputError(f"cannot push to {address}: leave out @{revision}, the tag is that of the version")
-    hub, tag = _import_hub(), f"v{folder.name}"
+    hub, version = _import_hub(), store.number(folder)
+    tag = f"v{version}"
     with _explained(address), tempfile.TemporaryDirectory() as temporary:
+        content = Path(temporary)
+        _write_content(folder, content, f"{address}@{tag}", license)  # before there is a repository
         api = hub.HfApi()
         api.create_repo(repository, private=private, exist_ok=True)
         if tag in (reference.name for reference in api.list_repo_refs(repository).tags):
             raise ExistsError(f"{address} has {tag}: versions are never overwritten, push another version")
-        content = Path(temporary)
-        _write_content(folder, content, f"{address}@{tag}", license)
         commit = api.upload_folder(
-            repo_id=repository, folder_path=content, commit_message=f"Version {folder.name}", delete_patterns="*"
+            repo_id=repository, folder_path=content, commit_message=f"Version {version}", delete_patterns="*"
         )
         api.create_tag(repository, tag=tag, revision=commit.oid)
     return f"{address}@{tag}"
@@ -113,6 +114,11 @@ def _write_content(folder: Path, content: Path, address: str, license: str) -> N
     for name in sums:
         (content / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, content / name)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    if metrics.get("path"):  # of images of one's own: where they lie is nobody else's business
+        metrics["path"] = metrics["data"] = Path(metrics["path"]).name
+        (content / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+        sums["metrics.json"] = store.sha256(content / "metrics.json")
     recipe = Recipe.from_toml(folder / "recipe.toml")
     path = content / "model.keras"
     builder.build(recipe).save(path)
@@ -121,32 +127,32 @@ def _write_content(folder: Path, content: Path, address: str, license: str) -> N
             archive.extract(name, content)
             sums[name] = store.sha256(content / name)
     path.unlink()
-    manifest = {"version": int(folder.name), "sha256": sums}
+    manifest = {"version": store.number(folder), "sha256": sums}
     (content / store.MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-    metrics = json.loads((folder / "metrics.json").read_text())
-    card = _header(folder.parent.name, recipe, metrics, license) + _body(folder, recipe, metrics, content)
+    card = _header(recipe, metrics, license) + _body(folder, recipe, metrics, content)
     plain = address.partition("@")[0]
     (content / "README.md").write_text(card + USE.format(address=address, plain=plain), "utf-8")
 
 
-def _header(name: str, recipe: Recipe, metrics: dict[str, Any], license: str) -> str:
+def _header(recipe: Recipe, metrics: dict[str, Any], license: str) -> str:
     """Returns the hub's YAML, which it shows and searches by."""
-    hub, dataset = _import_hub(), DATASETS.get(recipe.data.dataset, recipe.data.dataset)
+    hub, own = _import_hub(), metrics.get("path")
+    dataset = own or DATASETS.get(recipe.data.dataset, recipe.data.dataset)
     result = hub.EvalResult(
         task_type="unconditional-image-generation",
         task_name="Density estimation",
         dataset_type=dataset,
-        dataset_name=recipe.data.dataset,
+        dataset_name=own or recipe.data.dataset,
         dataset_split="test",
         metric_type="bits_per_dim",
         metric_name="test bits/dim",
         metric_value=round(metrics["bits_per_dim"], 4),
     )
     data = hub.ModelCardData(
-        model_name=name,
+        model_name=recipe.name,
         library_name="tfflows",
         license=license,
-        datasets=[dataset],
+        datasets=None if own else [dataset],
         pipeline_tag="unconditional-image-generation",
         tags=["normalizing-flow", "density-estimation", recipe.model.family, "keras", "tensorflow", "jax"],
         eval_results=[result],
@@ -156,7 +162,7 @@ def _header(name: str, recipe: Recipe, metrics: dict[str, Any], license: str) ->
 
 def _body(folder: Path, recipe: Recipe, metrics: dict[str, Any], content: Path) -> str:
     """Returns the zoo's card, with its pictures copied to `content`, or a short one for other weights."""
-    name, card = folder.parent.name, packaged_folder("zoo") / f"{folder.parent.name}.md"
+    name, card = recipe.name, packaged_folder("zoo") / f"{recipe.name}.md"
     if folder.parents[1] == packaged_folder("saved_models") and card.is_file():
         shutil.copytree(folder.parent / "pictures", content / "pictures")
         return card.read_text("utf-8").replace(f"](../saved_models/{name}/", "](")
@@ -177,7 +183,12 @@ def _explained(address: str) -> Iterator[None]:
         raise HubError(f"{address} is not in the cache, and cannot be downloaded: {remedy}") from error
     except TfflowsError:
         raise
-    except (httpx2.HTTPError, hub.errors.OfflineModeIsEnabled, RuntimeError) as error:  # the last of broken uploads
+    except (
+        httpx2.HTTPError,
+        hub.errors.HFValidationError,
+        hub.errors.OfflineModeIsEnabled,
+        RuntimeError,  # of broken uploads
+    ) as error:
         reason = str(error).partition("\n")[0]
         raise HubError(f"{address} cannot be used ({reason}): correct the address, or `hf auth login`") from error
 

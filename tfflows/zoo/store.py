@@ -56,6 +56,15 @@ def versions(parent: Path) -> list[int]:
     return sorted(int(p.name) for p in parent.iterdir() if re.fullmatch("[1-9][0-9]*", p.name) and p.is_dir())
 
 
+def next_version(parent: Path) -> int:
+    """Returns the number of the next version in `parent`: after those there, and those that come with tfflows.
+
+    So that a number means one thing, and the user's newer weights are the higher version wherever both are served.
+    """
+    packaged = packaged_folder("saved_models") / parent.name
+    return max([*versions(parent), *versions(packaged)], default=0) + 1
+
+
 def resolve(name: str, version: int | None = None) -> Path:
     """Returns the folder of an artefact, verified; arguments and errors are those of `find` and `verify`."""
     folder = find(name, version)
