@@ -104,12 +104,18 @@ def test_fit_keeps_weights_that_were_assigned_and_those_of_a_transform_built_els
     assert ops.convert_to_numpy(actnorm.log_scale).any()
 
 
+def built_transform(flow):
+    transform = type(flow.transform).from_config(flow.transform.get_config())
+    transform.build((None, 4, 4, 1))
+    return transform
+
+
 @pytest.mark.parametrize(
     "copy",
     [
         lambda flow: Flow.from_config(flow.get_config()),
         keras.models.clone_model,
-        lambda flow: Flow(type(flow.transform).from_config(flow.transform.get_config()), (4, 4, 1), 17),
+        lambda flow: Flow(built_transform(flow), (4, 4, 1), 17),
     ],
 )
 def test_fit_initialises_a_copy_of_an_untrained_flow(copy):
