@@ -53,7 +53,7 @@ PARAMETERS = {
     "realnvp_imagenet32": 27_015_895,
     "realnvp_imagenet64": 56_708_863,
     "realnvp_lsun_bedroom": 56_708_863,
-    "realnvp_mnist": 462_337,
+    "realnvp_mnist": 857_889,
     "realnvp_mnist_vardeq": 488_781,
     "realnvp_svhn": 11_429_401,
 }
