@@ -10,12 +10,13 @@ import numpy as np
 from keras import ops
 
 from tfflows import _backend
-from tfflows._backend import Tensor, hosts, noise
+from tfflows._backend import Tensor, hosts
 from tfflows.errors import InputError, UnsupportedError
 from tfflows.flow import batches, inputs, optimizers, statistics, structure
+from tfflows.flow.adaptation import Adaptable
 
 
-class LikelihoodModel(keras.Model):
+class LikelihoodModel(Adaptable, keras.Model):
     """A Keras model that returns log_prob [B], whose loss is the mean bits/dim plus the layers' own losses.
 
     `Flow` completes it with `transform`, `dequantizer`, `event_shape`, `latent_shape`, the weight `adapted`, and what
@@ -25,7 +26,6 @@ class LikelihoodModel(keras.Model):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self._bits_metric = keras.metrics.Mean(name="bits_per_dim")
-        self._known_as_adapted = False
         self.fit_updates_statistics = True  # see `update_statistics`
 
     @property
@@ -33,57 +33,14 @@ class LikelihoodModel(keras.Model):
         """D ln 2, by which bits/dim are multiplied to give nats; D is the number of dimensions of x."""
         return math.prod(self.event_shape) * math.log(2.0)
 
-    # Data-dependent initialisation ------------------------------------------------------------------------------
-
-    def adapt(self, data: Any) -> None:
-        """Initialises data-dependent layers (actnorm, Gaussianize) from images, whatever their weights are.
-
-        `fit` and `train_on_batch` call it unless it has run, or the weights of those layers were trained or assigned.
-        Whether it has run is a saved weight, so that a loaded model is not initialised again. Where many hosts train
-        together it uses the batches of all of them.
-
-        Args:
-            data: an array or a dict, of which the first 256 images count, or a data set, of which the first batch does;
-                a Gaussianize at the data end sees up to 10,000.
-        """
-        x, condition = inputs.check(self, "adapt", batches.initial(self, data))
-        hosts.on_every_host(self, self._initialize, x, condition)
-        self._known_as_adapted = True
-
-    def _initialize(self, x: Tensor, condition: Tensor | None) -> None:
-        if self.dequantizer is not None:
-            x, _ = self.dequantizer.dequantize(x, noise.fold(noise.image_keys(x), 0, hosts.row_numbers(x)))
-        self.transform.initialize(ops.cast(x, self.dtype), condition)
-        self.adapted.assign(1)
-
-    def _needs_adapting(self) -> bool:
-        """Returns whether data-dependent layers are as they were built; may be called in a traced function."""
-        if self._known_as_adapted or not self.transform.data_dependent:
-            return False
-        if not _backend.untraced(self.adapted):
-            initial = zip(self._data_dependent_weights(), self._initial_weights, strict=True)
-            if not any(np.any(_backend.untraced(weight) != then) for weight, then in initial):
-                return True
-        self._known_as_adapted = True
-        return False
-
-    def _remember_initial_weights(self, built_here: bool) -> None:
-        """Notes the weights of data-dependent layers; of layers built elsewhere, those that they have by default."""
-        weights = self._data_dependent_weights()
-        self._initial_weights = tuple(ops.convert_to_numpy(weight) if built_here else 0.0 for weight in weights)
-
-    def _data_dependent_weights(self) -> list[keras.Variable]:
-        layers = self._flatten_layers(include_self=False)
-        return [weight for layer in layers if _is_adaptable(layer) for weight in layer.weights]
-
     def update_statistics(self, data: Any, num_images: int = 10_000) -> None:
         """Recomputes the mean and variance of batch normalisation over images, for the weights as they are now.
 
         Evaluation and sampling use them. `fit` calls this before each validation and at its end, unless
         `fit_updates_statistics` is set to False or its data can be read only once; call it yourself after training by
-        other means, or after a change of the weights (averages of weights, for example). Frozen layers keep theirs, as
-        Keras's batch normalisation inside a network does (`nets.PreActivationResNet`); a flow without `BatchNorm` is
-        left as it is.
+        other means, or after a change of the weights (averages of weights, for example). Frozen layers keep theirs, and
+        Keras's batch normalisation inside a network (`nets.PreActivationResNet`) its running averages; a flow without
+        `BatchNorm` is left as it is.
 
         Args:
             data: training images, as `fit` takes them.
@@ -292,15 +249,6 @@ class LikelihoodModel(keras.Model):
             "Keras's export knows one output of a model: tfflows.export.export(flow, folder) writes a SavedModel with "
             "log_prob, encode, decode and sample."
         )
-
-
-def _is_adaptable(layer: Any) -> bool:
-    """Returns whether a layer is data-dependent itself, and not by a layer in it, a network's included."""
-
-    def data_dependent(layer: Any) -> bool:
-        return getattr(layer, "data_dependent", False)
-
-    return data_dependent(layer) and not any(map(data_dependent, layer._flatten_layers(include_self=False)))
 
 
 def _settle_direction(callbacks: Any) -> None:
