@@ -258,28 +258,6 @@ def test_sample_weight():
     assert loss - extra == pytest.approx(flow.bits_per_dim(IMAGES[:20]).mean(), rel=1e-4)
 
 
-def test_a_conditional_flow_is_validated_with_sample_weights():
-    data = {"image": IMAGES, "label": np.arange(40) % 3}
-    flow, weights = small(num_classes=3), np.linspace(0.5, 1.5, 40).astype("float32")
-    flow.compile(keras.optimizers.SGD(0.0))
-    history = flow.fit(data, None, 20, 1, 0, validation_data=(data, None, weights)).history
-    expected = flow.evaluate(data, None, 20, 0, sample_weight=weights, return_dict=True)
-    assert history["val_bits_per_dim"][-1] == pytest.approx(expected["bits_per_dim"], rel=1e-5)
-    split = flow.fit(data, sample_weight=weights, validation_split=0.25, verbose=0).history
-    assert np.isfinite(split["val_loss"]).all()
-
-
-def test_a_keras_network_in_bfloat16_keeps_densities_in_float32():
-    network = keras.Sequential([keras.layers.Dense(8, "relu"), keras.layers.Dense(4)])
-    network.dtype_policy = keras.dtype_policies.get("mixed_bfloat16")
-    for layer in network.layers:
-        layer.dtype_policy = keras.dtype_policies.get("mixed_bfloat16")
-    flow = Flow(layers.Coupling(network), (4,), dequantizer=None)
-    x = np.random.RandomState(0).normal(size=(3, 4)).astype("float32")
-    assert flow.log_prob(x).dtype == np.float32
-    assert np.isfinite(flow.log_prob(x)).all()
-
-
 def test_mixed_precision_keeps_densities_in_float32():
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")

@@ -151,6 +151,39 @@ def test_a_loop_of_ones_own_is_refused_before_adapt_and_runs_after_it():
     assert all(gradient is not None for gradient in compiled())
 
 
+def test_a_conditional_flow_is_validated_with_sample_weights():
+    data = {"image": IMAGES, "label": np.arange(40) % 3}
+    flow, weights = labelled(), np.linspace(0.5, 1.5, 40).astype("float32")
+    flow.compile(keras.optimizers.SGD(0.0))
+    history = flow.fit(data, None, 20, 1, 0, validation_data=(data, None, weights)).history
+    expected = flow.evaluate(data, None, 20, 0, sample_weight=weights, return_dict=True)
+    assert history["val_bits_per_dim"][-1] == pytest.approx(expected["bits_per_dim"], rel=1e-5)
+    split = flow.fit(data, sample_weight=weights, validation_split=0.25, verbose=0).history
+    assert np.isfinite(split["val_loss"]).all()
+
+
+def test_a_keras_network_in_bfloat16_keeps_densities_in_float32():
+    network = keras.Sequential([keras.layers.Dense(8, "relu"), keras.layers.Dense(4)])
+    network.dtype_policy = keras.dtype_policies.get("mixed_bfloat16")
+    for layer in network.layers:
+        layer.dtype_policy = keras.dtype_policies.get("mixed_bfloat16")
+    flow = Flow(layers.Coupling(network), (4,), dequantizer=None)
+    x = np.random.RandomState(0).normal(size=(3, 4)).astype("float32")
+    assert flow.log_prob(x).dtype == np.float32
+    assert np.isfinite(flow.log_prob(x)).all()
+
+
+def test_a_data_set_of_tuples_with_x_alone_is_one_of_x():
+    tf = pytest.importorskip("tensorflow")
+    flow = glow()
+    flow.compile(keras.optimizers.SGD(0.0))
+    flow.fit(tf.data.Dataset.from_tensor_slices((IMAGES,)).batch(8), verbose=0)
+    np.testing.assert_allclose(flow.evaluate(IMAGES, verbose=0)[1], flow.bits_per_dim(IMAGES).mean(), rtol=1e-4)
+    unknown = tf.data.Dataset.from_tensor_slices(IMAGES).map(lambda x: tf.py_function(lambda y: y, [x], tf.uint8))
+    with pytest.raises(ValueError, match=r"map them through tf\.ensure_shape\(image, \[None, 4, 4, 1\]\)"):
+        flow.fit(unknown.batch(8))
+
+
 def test_equal_images_of_a_batch_get_different_noise_in_training():
     """Else batch normalisation divides by a variance of zero and the training loss falls far below evaluation's."""
     blank = np.zeros((64, 4, 4, 1), "uint8")

@@ -74,11 +74,10 @@ def read_all(data: DataConfig, folder: str | Path) -> tuple[list[Path], np.ndarr
         raise DataError(f"{folder} has no images: give a folder of PNG or JPEG files")
     images = []
     for path in paths:
+        image = read_image(path, data.shape[-1])[None]
         try:
-            images.append(prepare_images(read_image(path, data.shape[-1])[None], data, source_values=256))
+            images.append(prepare_images(image, data, source_values=256))
         except DataError as error:
-            if str(path) in str(error):
-                raise
             raise DataError(f"{path}: {error}") from None
     return paths, np.concatenate(images)
 

@@ -144,9 +144,9 @@ class LikelihoodModel(Adaptable, keras.Model):
             x: an array, a dict, a `tf.data.Dataset` or a `PyDataset`, see `Flow`.
             y: ignored, as in pairs (image, label); a conditional flow refuses it.
             batch_size: images in a step, 32 by default; for arrays.
-            epochs: as Keras's, like the two that follow.
-            verbose: 0, 1 or 2 lines for each epoch, as Keras's.
-            callbacks: called as training goes.
+            epochs: passes over the images.
+            verbose: "auto", 0, 1 or 2, as Keras's.
+            callbacks: Keras's callbacks.
             validation_data: data of the same kinds, or (x, y) or (x, y, sample_weight) of arrays.
             **kwargs: Keras's other arguments but `class_weight`.
 

@@ -59,7 +59,7 @@ def versions(parent: Path) -> list[int]:
 def next_version(parent: Path) -> int:
     """Returns the number of the next version in `parent`: after those there, and those that come with tfflows.
 
-    So that a number means one thing, and the user's newer weights are the higher version wherever both are served.
+    A number then means one thing, and where both are served the user's newer weights are the higher version.
     """
     packaged = packaged_folder("saved_models") / parent.name
     return max([*versions(parent), *versions(packaged)], default=0) + 1
