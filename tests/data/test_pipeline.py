@@ -259,3 +259,11 @@ def test_python_ends_while_a_data_set_reads_ahead(tmp_path, gigabytes, batch_siz
     )
     environment = {**os.environ, "TFFLOWS_IN_MEMORY_GB": gigabytes}
     subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=300)
+
+
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="tf.data's threads")
+@pytest.mark.parametrize("gigabytes", ["4", "0"])
+def test_no_data_set_has_the_tuner_that_delays_the_end_of_fit(monkeypatch, gigabytes):
+    monkeypatch.setenv("TFFLOWS_IN_MEMORY_GB", gigabytes)
+    for batches in (data.training_batches(DIGITS, 100, seed=0)[0], data.batches(DIGITS, "test", 100)):
+        assert batches.options().autotune.enabled is False

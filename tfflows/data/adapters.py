@@ -15,6 +15,8 @@ from tfflows.data.stream import ENDLESS, OrderedBatches, ShuffledBatches, ahead
 if TYPE_CHECKING:
     import tensorflow as tf
 
+READ_AHEAD = 4  # batches
+
 
 def endless(stream: ShuffledBatches, first_step: int) -> Any:
     """Returns the training batches from a step on."""
@@ -29,9 +31,9 @@ def endless(stream: ShuffledBatches, first_step: int) -> Any:
     if not held:
         return _tf_batches(_PyBatchesAhead(stream, 0, None).__getitem__, steps, stream.split, stream.batch_size)
     batches = _tf_batches(
-        stream, steps, stream.split, stream.batch_size, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        stream, steps, stream.split, stream.batch_size, num_parallel_calls=READ_AHEAD, deterministic=True
     )
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return batches.prefetch(READ_AHEAD)
 
 
 def finite(batches: OrderedBatches) -> Any:
@@ -43,7 +45,7 @@ def finite(batches: OrderedBatches) -> Any:
 
     if held:
         images = tf.data.Dataset.from_tensor_slices(batches.split.images)
-        return images.batch(batches.batch_size).prefetch(tf.data.AUTOTUNE)
+        return untuned(images.batch(batches.batch_size).prefetch(READ_AHEAD))
     reader = _PyBatchesAhead(batches, 0, len(batches))
     return _tf_batches(reader.__getitem__, tf.data.Dataset.range(len(batches)), batches.split, None)
 
@@ -65,7 +67,20 @@ def _tf_batches(
         values = tf.numpy_function(called, [index], [s.dtype for s in spec.values()])
         return {key: tf.ensure_shape(value, spec[key].shape) for key, value in zip(spec, values, strict=True)}
 
-    return indices.map(read, **options)
+    return untuned(indices.map(read, **options))
+
+
+def untuned(dataset: "tf.data.Dataset") -> "tf.data.Dataset":
+    """Returns the data set without tf.data's tuner of buffers and threads.
+
+    The tuner's thread sleeps for as long as the data set has been read, up to a minute, and TensorFlow 2.21, when it
+    releases an iterator, now and then fails to wake it: `fit` would hang at its end for as long again as it took.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def _tf_spec(images: Arrays, batch_size: int | None) -> dict[str, "tf.TensorSpec"]:

@@ -82,14 +82,15 @@ class TfdsImages:
             for index in range(min(len(self), limit or len(self))):
                 yield {key: np.asarray(value)[None] for key, value in self[index].items()}
             return
-        import tensorflow as tf
         import tensorflow_datasets as tfds
+
+        from tfflows.data.adapters import READ_AHEAD, untuned
 
         examples = self.builder.as_dataset(split=self.split, shuffle_files=False)
         images = examples.map(lambda example: {key: example[key] for key in self.keys})
         if limit is not None:
             images = images.take(limit)
-        yield from tfds.as_numpy(images.batch(self.block_size).prefetch(tf.data.AUTOTUNE))
+        yield from tfds.as_numpy(untuned(images.batch(self.block_size).prefetch(READ_AHEAD)))
 
 
 def open_builder(name: str) -> "tfds.core.DatasetBuilder":
