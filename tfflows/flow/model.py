@@ -75,7 +75,8 @@ class LikelihoodModel(Adaptable, keras.Model):
             **kwargs: `jit_compile`, `run_eagerly`, `steps_per_execution`, `auto_scale_loss`.
 
         Raises:
-            InputError: one of the refused arguments is given, or a network computes in float16.
+            InputError: one of the refused arguments is given, a network computes in float16, or Keras's own Muon is to
+                train masked kernels.
         """
         refused = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics, "weighted_metrics": weighted_metrics}
         for name, value in refused.items():
@@ -90,6 +91,7 @@ class LikelihoodModel(Adaptable, keras.Model):
                 f"{half[0].name} has the dtype policy {half[0].dtype_policy.name!r}, whose small range needs loss "
                 "scaling, which flows do not have: build the flow under 'mixed_bfloat16'."
             )
+        optimizers.check_masks(optimizer, self.trainable_variables)
         super().compile(optimizers.get(optimizer), **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:

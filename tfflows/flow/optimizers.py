@@ -9,6 +9,8 @@ import keras
 from keras import ops
 
 from tfflows._backend import Tensor
+from tfflows.errors import InputError
+from tfflows.nets.masked import MaskedKernel
 
 
 class _ClippedAsOne:
@@ -113,8 +115,8 @@ class Muon(_OneOperation, keras.optimizers.Muon):
 
     U V^T comes from five steps of Newton and Schulz, and the factor gives a step the size of one of Adam, whose
     learning rates therefore serve. A convolution's kernel [h, w, in, out] is the matrix [h w in, out]. All other
-    weights are updated as by Adam: vectors, the matrices of flow layers, kernels of conditions, and those of the last
-    layers of `MADE` and `PixelCNN`.
+    weights are updated as by Adam: vectors, the matrices of flow layers, kernels of conditions, that of the last layer
+    of `PixelCNN`, and the masked ones of `MADE`, whose zeros the step of a whole matrix would move.
 
     On the networks of couplings and of PixelCNN it gets further than Adam in the same time, see benchmarks/README.md.
 
@@ -146,7 +148,9 @@ class Muon(_OneOperation, keras.optimizers.Muon):
     def _should_use_adamw(self, variable: keras.Variable) -> bool:
         convolution = len(variable.shape) == 4
         dense = len(variable.shape) == 2 and re.fullmatch(r"kernel(_\d+)?", variable.name)
-        return not (convolution or dense) or any(re.search(word, variable.path) for word in self.exclude_layers)
+        if isinstance(variable, MaskedKernel) or not (convolution or dense):
+            return True
+        return any(re.search(word, variable.path) for word in self.exclude_layers)
 
     def _adamw_update_step(
         self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor, m: keras.Variable, v: keras.Variable
@@ -173,6 +177,16 @@ def get(optimizer: str | keras.optimizers.Optimizer | None, **config: Any) -> ke
         return optimizer
     ours = {"adam": Adam, "adamw": AdamW, "adamax": Adamax, "muon": Muon}.get(optimizer.lower())
     return ours(**config) if ours else keras.optimizers.get({"class_name": optimizer, "config": config})
+
+
+def check_masks(optimizer: Any, variables: list[keras.Variable]) -> None:
+    """Raises InputError where an optimizer would move what the masks of `MADE` hide, and so make log p wrong."""
+    whole_matrices = isinstance(optimizer, keras.optimizers.Muon) and not isinstance(optimizer, Muon)
+    if whole_matrices and any(isinstance(variable, MaskedKernel) for variable in variables):
+        raise InputError(
+            "compile got keras.optimizers.Muon, whose steps move the weights that the masks of MADE hide: use 'muon', "
+            "which is tfflows.flow.optimizers.Muon."
+        )
 
 
 def _adam_constants(

@@ -14,7 +14,8 @@ class MaskedKernel(keras.Variable):
     """A weight [H, ..., G] that is zero where one of G units would see one of H units of a higher degree.
 
     What is assigned to it is masked then, so that a pass of the network needs no mask. Its gradients are masked, too:
-    norms by which they are clipped and moments of the optimizer see the real weights alone, and updates keep the zeros.
+    norms by which they are clipped and moments of the optimizer see the real weights alone, and updates keep the zeros,
+    if they are element by element: `tfflows.flow.optimizers.Muon` updates these kernels as Adam does.
 
     Args:
         initializer: of the whole kernel, as Keras takes it.
