@@ -12,13 +12,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfflows._backend import Shape, Tensor, flow_dtype, noise, tfd
+from tfflows._backend import DensityLayer, Shape, Tensor, noise, tfd
 from tfflows.errors import InputError
 from tfflows.layers.base import FlowLayer, NestedConfig, sum_event
 
 
 @keras.saving.register_keras_serializable("tfflows")
-class UniformDequantizer(keras.layers.Layer):
+class UniformDequantizer(DensityLayer):
     """Uniform noise u on (0, 1) for each value (Uria et al. 2013): log q = 0.
 
     u has 15 bits, so that image + u is exact in float32 for images of up to 256 values and floor gives the image back;
@@ -29,8 +29,7 @@ class UniformDequantizer(keras.layers.Layer):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", flow_dtype())
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
 
     def dequantize(self, images: Tensor, keys: noise.Key, training: bool = False) -> tuple[Tensor, Tensor]:
         """Returns x = images + u [B, *event_shape] and log q(u | image) [B], for keys [B]."""
@@ -40,7 +39,7 @@ class UniformDequantizer(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfflows")
-class VariationalDequantizer(NestedConfig, keras.layers.Layer):
+class VariationalDequantizer(NestedConfig, DensityLayer):
     """Noise from a conditional flow: u = sigmoid(f(epsilon; image)), epsilon standard normal.
 
         log q(u | image) = log N(epsilon) - log|det df/d epsilon| - sum log sigmoid'(f)
@@ -58,8 +57,7 @@ class VariationalDequantizer(NestedConfig, keras.layers.Layer):
     """
 
     def __init__(self, transform: FlowLayer, num_values: int = 256, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", flow_dtype())
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         self.transform, self.num_values = transform, num_values
 
     def build(self, event_shape: Shape) -> None:

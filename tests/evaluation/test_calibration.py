@@ -30,12 +30,23 @@ def flow():
 def test_a_p_value_is_the_share_of_held_out_images_that_are_at_least_as_strange(flow):
     held_out, new = images(199, 0), images(50, 1)
     calibrated = scores.calibrate(flow, held_out)
-    of_held_out, of_new = (np.asarray(scores.bits_per_dim(flow, each)) for each in (held_out, new))
-    by_hand = np.array([(1 + np.sum(np.round(of_held_out, 6) >= s)) / 200 for s in of_new])
+    # Rounded, so that the equal images of which these have many are as strange as each other.
+    of_held_out, of_new = (np.round(scores.bits_per_dim(flow, each), 6) for each in (held_out, new))
+    by_hand = np.array([(1 + np.sum(of_held_out >= s)) / 200 for s in of_new])
     np.testing.assert_array_equal(calibrated.p_value(new), by_hand)
     for rate in (0.005, 0.05, 0.3):  # 0.005 is the smallest that 199 images can tell
         np.testing.assert_array_equal(calibrated.is_anomaly(new, rate), by_hand <= rate)
         np.testing.assert_array_equal(of_new > calibrated.threshold(rate), by_hand <= rate)
+
+
+def test_an_image_that_is_often_held_out_is_no_alarm(flow):
+    """Whichever way its score is rounded."""
+    for value in range(NUM_VALUES):
+        seen = np.full((40, 1, 1, 1), value, "uint8")
+        calibrated = scores.calibrate(flow, np.concatenate([images(60, 0), seen]))
+        assert calibrated.p_value(seen[:1]) >= 41 / 101, value
+    infinite = calibration.Calibration(flow, "bits_per_dim", {}, np.array([3.0, calibration.LARGEST]))
+    np.testing.assert_array_equal(infinite.p_value_of_scores([np.inf, np.nan]), [2 / 3, 1 / 3])
 
 
 def test_a_score_of_nan_is_the_strangest_everywhere(tmp_path, flow):

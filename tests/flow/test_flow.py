@@ -256,6 +256,12 @@ def test_sample_weight():
     weights = np.repeat([2.0, 0.0], 20).astype("float32")
     loss = flow.evaluate(IMAGES, sample_weight=weights, batch_size=40, verbose=0)[0]
     assert loss - extra == pytest.approx(flow.bits_per_dim(IMAGES[:20]).mean(), rel=1e-4)
+    for shape in ((-1,), (-1, 1)):  # as Keras takes them
+        x, weighted = map(ops.convert_to_tensor, (np.zeros(3, "float32"), weights[18:21].reshape(shape)))
+        bits = float(flow.compute_loss(y_pred=x - flow.nats_per_bit_per_dim, sample_weight=weighted))
+        assert bits - extra == pytest.approx((2 + 2 + 0) / 3, rel=1e-5)
+    nothing = float(flow.compute_loss(y_pred=ops.zeros((0,))))  # of a device that gets no image
+    assert nothing == pytest.approx(extra)
 
 
 def test_mixed_precision_keeps_densities_in_float32():

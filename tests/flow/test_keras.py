@@ -162,6 +162,35 @@ def test_a_conditional_flow_is_validated_with_sample_weights():
     assert np.isfinite(split["val_loss"]).all()
 
 
+@pytest.mark.parametrize("make", [models.realnvp, models.glow, models.maf])
+def test_what_is_frozen_stays_so_in_copies_and_files(tmp_path, make):
+    sizes = {"num_layers": 1, "hidden": (8,)} if make is models.maf else {"num_levels": 1}
+    flow = Flow(make((4, 4, 1), 17, **sizes), (4, 4, 1), 17)
+    assert flow.trainable_weights
+    for layer in flow.transform.layers:
+        layer.trainable = False
+    assert not flow.trainable_weights
+    flow.save(tmp_path / "flow.keras")
+    for copied in (Flow.from_config(flow.get_config()), keras.saving.load_model(tmp_path / "flow.keras")):
+        assert not copied.trainable_weights
+
+
+def test_a_layer_in_bfloat16_around_a_flow_does_not_round_its_weights():
+    parts = [layers.BatchNorm(learned=True), layers.Autoregressive(nets.MADE((8,)))]
+    flow = Flow(layers.Chain(parts), (4,), dequantizer=None)
+    random = np.random.RandomState(0)
+    for weight in flow.transform.weights:
+        weight.assign(0.3 * random.standard_normal(weight.shape))
+
+    class Around(keras.layers.Layer):
+        def call(self, x):
+            return flow.log_density(ops.cast(x, "float32"))
+
+    x = np.round(random.randn(5, 4) * 8).astype("float32") / 8  # exact in bfloat16
+    around = ops.convert_to_numpy(Around(dtype="mixed_bfloat16")(x))
+    np.testing.assert_allclose(around, flow.log_prob(x), atol=1e-4)
+
+
 def test_a_keras_network_in_bfloat16_keeps_densities_in_float32():
     network = keras.Sequential([keras.layers.Dense(8, "relu"), keras.layers.Dense(4)])
     network.dtype_policy = keras.dtype_policies.get("mixed_bfloat16")

@@ -70,8 +70,10 @@ def test_training_keeps_what_masks_hide_hidden(optimizer):
     parts = [layers.Flatten(), layers.Autoregressive(net)]
     flow = Flow(layers.Chain.from_data([layers.Rescale(17), *parts]), (4, 4, 2), num_values=17)
     averaging = {"use_ema": True, "ema_momentum": 0.9, "weight_decay": 1e-2}
-    with pytest.raises(InputError, match="masks of MADE hide: use 'muon'"):
-        flow.compile(keras.optimizers.Muon())
+    theirs = keras.optimizers.Muon()
+    for refused in (theirs, keras.optimizers.serialize(theirs), keras.optimizers.LossScaleOptimizer(theirs)):
+        with pytest.raises(InputError, match="masks of MADE hide: use 'muon'"):
+            flow.compile(refused)
     flow.compile(optimizer(0.01, **averaging), jit_compile=keras.backend.backend() == "jax")
     flow.fit(IMAGES[:4], batch_size=4, epochs=3, verbose=0)
     x = np.random.RandomState(1).randn(2, 32).astype("float32")

@@ -62,6 +62,31 @@ def test_what_is_frozen_or_random_stays(monkeypatch):
     np.testing.assert_array_equal(ops.convert_to_numpy(others[0].mean), after[1])
 
 
+def test_the_validation_split_is_not_looked_at():
+    images = np.random.RandomState(0).randint(0, 8, (40, 4, 4, 1)).astype("uint8")
+    others = np.full((10, 4, 4, 1), 16, "uint8")
+    histories = []
+    for data in ({"x": np.concatenate([images, others]), "validation_split": 0.2}, {"x": images}):
+        keras.utils.set_random_seed(0)
+        flow = tfflows.Flow(models.realnvp((4, 4, 1), 17, num_levels=1, num_blocks=1, filters=4), (4, 4, 1), 17)
+        flow.compile("adam")
+        flow.fit(**data, batch_size=20, shuffle=False, verbose=0)
+        histories.append(flow.bits_per_dim(images))
+    np.testing.assert_allclose(*histories, atol=1e-4)
+
+
+def test_batch_normalisation_inside_of_networks_keeps_its_averages():
+    parts = [layers.BatchNorm(), layers.Coupling(nets.PreActivationResNet(4, 1))]
+    flow = tfflows.Flow(layers.Chain(parts), (4, 4, 2), 17)
+    inside = [each for each in flow._flatten_layers() if isinstance(each, keras.layers.BatchNormalization)]
+    before = [ops.convert_to_numpy(weight) for each in inside for weight in each.weights]
+    assert before
+    flow.update_statistics(np.random.RandomState(0).randint(0, 17, (40, 4, 4, 2)).astype("uint8"))
+    after = [ops.convert_to_numpy(weight) for each in inside for weight in each.weights]
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_early_validation_is_of_the_size_of_the_training_loss():
     """Running averages of a momentum of 0.95 know nothing of the data after four steps."""
     from tfflows import data, zoo

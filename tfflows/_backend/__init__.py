@@ -47,6 +47,17 @@ def flow_dtype() -> str:
     return "float64" if keras.config.dtype_policy().variable_dtype == "float64" else "float32"
 
 
+class DensityLayer(keras.layers.Layer):
+    """A layer that computes in `flow_dtype`, whose inputs and weights no layer around it casts to half precision."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **{"dtype": flow_dtype(), **kwargs})
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> keras.Variable:
+        """Adds a weight, as Keras's `add_weight`."""
+        return super().add_weight(*args, **{"autocast": False, **kwargs})
+
+
 def compile_time_eval() -> contextlib.AbstractContextManager[None]:
     """Returns a context in which JAX evaluates expressions of constants at once, also while it traces a function."""
     return contextlib.nullcontext() if keras.backend.backend() == "tensorflow" else jax.ensure_compile_time_eval()

@@ -69,6 +69,8 @@ class Calibration:
 
     def p_value_of_scores(self, values: ArrayLike) -> np.ndarray:
         """Returns the p-values [N] of scores [N]; a score of NaN counts as stranger than all."""
+        # As the held-out scores are, so that equal images have equal scores.
+        values = np.round(np.minimum(np.asarray(values, "float64"), LARGEST), DECIMALS)
         below = np.searchsorted(self.held_out, values, side="left")
         return (1 + len(self.held_out) - below) / (len(self.held_out) + 1)
 

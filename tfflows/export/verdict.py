@@ -5,7 +5,7 @@ import math
 from keras import ops
 
 from tfflows._backend import Tensor
-from tfflows.evaluation.calibration import Calibration
+from tfflows.evaluation.calibration import DECIMALS, LARGEST, Calibration
 
 
 def in_graph(calibration: Calibration | None) -> bool:
@@ -27,6 +27,7 @@ def p_value(calibration: Calibration, log_prob: Tensor) -> dict[str, Tensor]:
     score = ops.cast(log_prob, "float64") / (-size * math.log(2.0))
     if calibration.score == "typicality":
         score = ops.abs(score - calibration.options["entropy"])
+    score = ops.round(ops.minimum(score, LARGEST) * 10**DECIMALS) / 10**DECIMALS
     held_out, n = ops.convert_to_tensor(calibration.held_out, "float64"), len(calibration.held_out)
     below = ops.zeros_like(score, dtype="int32")
     # Bisection by plain operations, which every engine that reads a SavedModel knows.

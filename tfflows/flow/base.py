@@ -7,16 +7,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfflows._backend import Tensor, flow_dtype, tfd
+from tfflows._backend import DensityLayer, Tensor, tfd
 from tfflows.errors import InputError, UnsupportedError
 
 KINDS = ("normal", "logistic", "mixture", "torus", "sphere")
 UNIFORM = ("torus", "sphere")
+ROUNDING = 1e-5  # by which a height may pass the poles
 
 
 # Under the name that files of version 0.1 have.
 @keras.saving.register_keras_serializable("tfflows", name="Prior")
-class BaseDistribution(keras.layers.Layer):
+class BaseDistribution(DensityLayer):
     """The base distribution of a flow over z [B, *latent_shape], with independent dimensions given the component.
 
         "normal"    p(z) = prod_d N(z_d; 0, 1)
@@ -40,8 +41,7 @@ class BaseDistribution(keras.layers.Layer):
     """
 
     def __init__(self, kind: str = "normal", num_components: int = 10, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", flow_dtype())
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
         if kind not in KINDS:
             raise InputError(f"No base distribution is called {kind!r}: use one of {', '.join(map(repr, KINDS))}.")
         self.kind, self.num_components = kind, num_components
@@ -79,7 +79,11 @@ class BaseDistribution(keras.layers.Layer):
         """Returns log p(z_d) [B, *latent_shape] of single dimensions; `UnsupportedError` for a mixture."""
         if self.kind == "mixture":
             raise UnsupportedError("A mixture base has no density of single dimensions: use log_prob.")
-        if self.kind in UNIFORM:  # angles are angles modulo 2 pi: no z is outside
+        if self.kind == "sphere":
+            height, angle = ops.split(ops.zeros_like(z) - np.log(2 * self._half_lengths()), 2, axis=-1)
+            outside = ops.abs(z[:, :1]) > 1 + ROUNDING
+            return ops.concatenate([ops.where(outside, -np.inf, height), angle], axis=-1)
+        if self.kind == "torus":  # angles are angles modulo 2 pi: no z is outside
             return ops.zeros_like(z) - np.log(2 * self._half_lengths())
         return self._scalar(ops.ones_like(z)).log_prob(z)
 

@@ -87,6 +87,15 @@ def placeholder(sample_weight: Any) -> np.ndarray | None:
     return None if sample_weight is None else np.zeros(len(sample_weight), "float32")
 
 
+def before_validation(data: Any, validation_split: float | None) -> Any:
+    """Returns what `fit` trains on: arrays without the last part, which Keras validates on."""
+    if not (validation_split and is_array(data)):
+        return data
+    if isinstance(data, dict):
+        return {key: before_validation(value, validation_split) for key, value in data.items()}
+    return data[: math.floor(len(data) * (1 - validation_split))]
+
+
 def first_batch(data: Any) -> Any:
     """Returns x, or a dict with it: the first images of an array, or the first batch of a data set."""
     if isinstance(data, dict):

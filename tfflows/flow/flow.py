@@ -86,6 +86,10 @@ class Flow(Generation, NestedConfig, LikelihoodModel):
             self.base.build((None, *self.latent_shape))
         if self.dequantizer is not None and not self.dequantizer.built:
             self.dequantizer.build((None, *self.event_shape))
+        for frozen in [layer for layer in self._flatten_layers() if not layer.trainable]:
+            # Handed down to what its `build` has made; Keras does nothing where the value stays the same.
+            frozen.trainable = True
+            frozen.trainable = False
         counter = {"shape": (), "initializer": "zeros", "dtype": "int32", "trainable": False}
         self.step = self.add_weight(name="step", aggregation="only_first_replica", **counter)
         self.adapted = self.add_weight(name="adapted", aggregation="only_first_replica", **counter)

@@ -91,8 +91,9 @@ class LikelihoodModel(Adaptable, keras.Model):
                 f"{half[0].name} has the dtype policy {half[0].dtype_policy.name!r}, whose small range needs loss "
                 "scaling, which flows do not have: build the flow under 'mixed_bfloat16'."
             )
-        optimizers.check_masks(optimizer, self.trainable_variables)
-        super().compile(optimizers.get(optimizer), **kwargs)
+        optimizer = optimizers.get(optimizer)
+        optimizers.check_masks(optimizer, self.variables)
+        super().compile(optimizer, **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as a saved model was; Keras's own method does nothing where `compile` is overridden."""
@@ -114,14 +115,17 @@ class LikelihoodModel(Adaptable, keras.Model):
             x: not read.
             y: not read.
             y_pred: log_prob [B] in nats, what `call` returns.
-            sample_weight: a factor [B] of each image's bits/dim.
+            sample_weight: a factor [B] or [B, 1] of each image's bits/dim.
             training: not read.
         """
         bits = -y_pred / self.nats_per_bit_per_dim
+        if sample_weight is not None:
+            sample_weight = ops.reshape(ops.cast(sample_weight, bits.dtype), (-1,))
         self._bits_metric.update_state(bits, sample_weight=sample_weight)
         if sample_weight is not None:
-            bits = bits * ops.cast(sample_weight, bits.dtype)
-        loss = ops.mean(bits)
+            bits = bits * sample_weight
+        # Not the mean, which is NaN where the last batch has fewer images than there are devices.
+        loss = ops.sum(bits) / ops.cast(ops.maximum(ops.size(bits), 1), bits.dtype)
         for extra in self.losses:
             loss = loss + ops.cast(extra, loss.dtype)
         return loss / _backend.num_replicas()
@@ -166,13 +170,14 @@ class LikelihoodModel(Adaptable, keras.Model):
             validation_data = batches.prepare(self, "fit", validation_data)
         if not batches.is_array(x):
             kwargs.setdefault("shuffle", False)  # a data set shuffles itself; Keras warns of its own default
+        trained_on = batches.before_validation(x, kwargs.get("validation_split"))
         if self._needs_adapting():
-            self.adapt(x)
+            self.adapt(trained_on)
         if getattr(self, "optimizer", None) is not None and not self.optimizer.built:
             # Inside the first trace, creating the optimizer's variables costs a second trace.
             with _backend.strategy_scope(self):
                 self.optimizer.build(self.trainable_variables)
-        callbacks = statistics.with_update(self, callbacks, x)
+        callbacks = statistics.with_update(self, callbacks, trained_on)
         with batches.one_sentence():
             return super().fit(x, y, batch_size, epochs, verbose, callbacks, validation_data=validation_data, **kwargs)
 

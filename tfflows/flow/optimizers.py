@@ -170,17 +170,18 @@ def get(optimizer: str | keras.optimizers.Optimizer | None, **config: Any) -> ke
     """Returns an optimizer by its Keras name, where "adam", "adamw", "adamax" and "muon" are those of this module.
 
     Args:
-        optimizer: a name; anything else is returned as it is.
+        optimizer: a name, or a dict as Keras serializes optimizers; anything else is returned as it is.
         **config: the optimizer's arguments.
     """
     if not isinstance(optimizer, str):
-        return optimizer
+        return keras.optimizers.get(optimizer) if isinstance(optimizer, dict) else optimizer
     ours = {"adam": Adam, "adamw": AdamW, "adamax": Adamax, "muon": Muon}.get(optimizer.lower())
     return ours(**config) if ours else keras.optimizers.get({"class_name": optimizer, "config": config})
 
 
 def check_masks(optimizer: Any, variables: list[keras.Variable]) -> None:
     """Raises InputError where an optimizer would move what the masks of `MADE` hide, and so make log p wrong."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     whole_matrices = isinstance(optimizer, keras.optimizers.Muon) and not isinstance(optimizer, Muon)
     if whole_matrices and any(isinstance(variable, MaskedKernel) for variable in variables):
         raise InputError(

@@ -103,8 +103,11 @@ def update(flow: "Flow", x: Tensor, condition: Tensor | None = None) -> None:
             index = np.arange(start, start + part.shape[0], dtype="uint32")
             part, _ = flow.dequantizer.dequantize(part, noise.fold(noise.image_keys(part), DRAW, index))
         batches.append((ops.cast(part, flow.dtype), None if condition is None else condition[rows]))
-    # Dropout moves its random state on, which is the training's: it goes back to where it was.
-    states = [each.state for layer in flow._flatten_layers() for each in layer._seed_generators]
+    # Dropout moves its random state on, and Keras's batch normalisation its averages, which are the training's: they go
+    # back to where they were.
+    layers = flow.transform._flatten_layers()
+    ours = {id(weight) for layer in layers if isinstance(layer, BatchNorm) for weight in layer.variables}
+    states = [weight for weight in flow.transform.non_trainable_variables if id(weight) not in ours]
     before = [ops.copy(state.value) for state in states]
     _walk(flow.transform, batches)
     for state, value in zip(states, before, strict=True):

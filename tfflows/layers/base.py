@@ -8,7 +8,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from tfflows._backend import Shape, Tensor, flow_dtype, tfb, uncached
+from tfflows._backend import DensityLayer, Shape, Tensor, tfb, uncached
 from tfflows.errors import InputError, UnsupportedError
 
 INITIAL_BATCH = 256  # images of an array that data-dependent initialisation looks at
@@ -31,7 +31,7 @@ def _deserialize(value: Any) -> Any:
     return [_deserialize(item) for item in value] if isinstance(value, list) else value
 
 
-class FlowLayer(NestedConfig, keras.layers.Layer):
+class FlowLayer(NestedConfig, DensityLayer):
     """An invertible map between a latent z and data x, with the log-determinant of its Jacobian.
 
     Subclasses implement `forward_and_log_det` (sampling) and `inverse_and_log_det` (density). Shapes: x is
@@ -60,8 +60,7 @@ class FlowLayer(NestedConfig, keras.layers.Layer):
     condition_size = 0
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", flow_dtype())
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
 
     def forward_and_log_det(
         self, z: Tensor, condition: Tensor | None = None, training: bool = False

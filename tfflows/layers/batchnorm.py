@@ -64,6 +64,10 @@ class BatchNorm(FlowLayer):
         """Returns z and log|det dz/dx|, see `FlowLayer`; in training it updates the running averages."""
         if training and self.trainable:
             mean, variance = ops.moments(x, axes=tuple(range(len(x.shape) - 1)))
+            # A device has no image where the last batch is smaller than the number of devices.
+            some = ops.size(x) > 0
+            mean = ops.where(some, mean, self.mean)
+            variance = ops.where(some, variance, ops.exp(self.log_variance))
             self._update(mean, variance)
         else:
             mean, variance = ops.convert_to_tensor(self.mean), ops.exp(self.log_variance)

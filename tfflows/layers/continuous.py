@@ -50,6 +50,11 @@ class Continuous(BijectorLayer):
     def build(self, input_shape: Shape) -> None:
         if len(input_shape) != 2:
             raise InputError(f"Continuous takes x [B, n] and got shape {tuple(input_shape)}: put Flatten before it.")
+        if self.velocity.compute_dtype not in ("float32", "float64"):
+            raise InputError(
+                f"{self.velocity.name} computes in {self.velocity.compute_dtype}: the log-determinant of Continuous is "
+                "its derivative and needs float32; give the network dtype='float32'."
+            )
         build_conditioner(self.velocity, (None, input_shape[-1] + 1), input_shape[-1])
 
     def bijector(self) -> tfb.Bijector:

@@ -79,11 +79,12 @@ class MADE(Conditioner):
                 self._degrees[index : index + 2],
                 regularizer,
                 dtype=self.variable_dtype,
+                autocast=False,
                 name="kernel_last" if last else f"kernel_{index}",
             )
             self.kernels.append(kernel)
             name = "bias_last" if last else f"bias_{index}"
-            self.biases.append(self.add_weight(shape=shape[1:], initializer="zeros", name=name))
+            self.biases.append(self.add_weight(shape=shape[1:], initializer="zeros", autocast=False, name=name))
         if self.condition_size:
             shape = (self.condition_size, self.hidden[0])
             self.condition_kernel = self.add_weight(

@@ -6,13 +6,12 @@ scalar TFP bijector z -> x on [B, ..., n].
 
 from typing import Any
 
-import keras
 from keras import ops
 
-from tfflows._backend import Shape, Tensor, flow_dtype, tfb, uncached
+from tfflows._backend import DensityLayer, Shape, Tensor, tfb, uncached
 
 
-class Transformer(keras.layers.Layer):
+class Transformer(DensityLayer):
     """The base of transformers: elementwise bijections with parameters from a network.
 
     Called as a Keras layer, it is the density direction: (x [B, ..., n], outputs [B, ..., P n]) -> z and
@@ -25,8 +24,7 @@ class Transformer(keras.layers.Layer):
     num_parameters: int
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", flow_dtype())
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs)
 
     def build(self, event_shape: Shape) -> None:
         """Makes weights for elements of `event_shape`, of which only the last axis counts."""
