@@ -156,3 +156,13 @@ def test_a_reader_that_has_enough_is_no_error():
 def test_debug_shows_where_an_error_came_from(trained):
     with pytest.raises(NotFoundError):
         run("--debug", "show", "absent")
+
+
+def test_training_whose_reader_leaves_says_so_and_goes_on_later(tmp_path, tiny_recipe):
+    command = [sys.executable, "-m", "tfflows", "train", str(tiny_recipe), "--limit", "96", "--output", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()  # and no more: the next line of an epoch has no reader
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert (process.returncode, "--resume continues" in errors) == (141, True), errors
+    assert subprocess.run([*command, "--resume"], capture_output=True, check=False).returncode == 0

@@ -120,6 +120,9 @@ def test_coordinates_and_wrong_shapes():
     points = ops.convert_to_numpy(sphere.to_points(ops.convert_to_tensor(x)))
     np.testing.assert_allclose(np.linalg.norm(points, axis=-1), 1, atol=1e-6)
     np.testing.assert_allclose(ops.convert_to_numpy(sphere.from_points(ops.convert_to_tensor(points))), x, atol=1e-5)
+    flow = Flow(cylinder(), (2,), base="sphere", dequantizer=None)
+    off = np.array([[0.5, 3.0], [1.0, 0.0], [3.0, 0.5], [-1.1, 0.0]], "float32")
+    np.testing.assert_array_equal(np.isfinite(flow.log_prob(off)), [True, True, False, False])
     for make_layer in (cylinder, layers.Rotation):
         with pytest.raises(InputError, match="height and angle"):
             make_layer().build((None, 3))

@@ -7,6 +7,7 @@ import scipy.linalg
 from keras import ops
 
 from tfflows import Flow, layers, nets
+from tfflows.errors import InputError
 from tfflows.flow.check import double_precision
 
 
@@ -62,3 +63,8 @@ def test_a_continuous_flow_is_trained_by_fit():
     flow.compile(keras.optimizers.Adam(0.03))
     flow.fit(x, batch_size=128, epochs=15, verbose=0)
     assert flow.evaluate(x, batch_size=512, verbose=0)[1] < 1.15
+
+
+def test_a_network_in_half_precision_is_refused():
+    with pytest.raises(InputError, match="give the network dtype='float32'"):
+        built(layers.Continuous(nets.MLP([4], dtype="mixed_bfloat16")), 2)
