@@ -62,15 +62,12 @@ class BatchNorm(FlowLayer):
         self, x: Tensor, condition: Tensor | None = None, training: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Returns z and log|det dz/dx|, see `FlowLayer`; in training it updates the running averages."""
+        mean, variance = ops.convert_to_tensor(self.mean), ops.exp(self.log_variance)
         if training and self.trainable:
-            mean, variance = ops.moments(x, axes=tuple(range(len(x.shape) - 1)))
-            # A device has no image where the last batch is smaller than the number of devices.
-            some = ops.size(x) > 0
-            mean = ops.where(some, mean, self.mean)
-            variance = ops.where(some, variance, ops.exp(self.log_variance))
+            some = ops.size(x) > 0  # a device has no image where the last batch is smaller than the number of devices
+            moments = ops.moments(x, axes=tuple(range(len(x.shape) - 1)))
+            mean, variance = (ops.where(some, new, old) for new, old in zip(moments, (mean, variance), strict=True))
             self._update(mean, variance)
-        else:
-            mean, variance = ops.convert_to_tensor(self.mean), ops.exp(self.log_variance)
         mean, log_scale, beta = self._affine(mean, variance)
         return (x - mean) * ops.exp(-log_scale) + beta, self._log_det(-log_scale, x)
 
