@@ -28,9 +28,6 @@ class UniformDequantizer(DensityLayer):
         **kwargs: Keras's arguments of a layer.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-
     def dequantize(self, images: Tensor, keys: noise.Key, training: bool = False) -> tuple[Tensor, Tensor]:
         """Returns x = images + u [B, *event_shape] and log q(u | image) [B], for keys [B]."""
         shape = tuple(images.shape[1:])

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # as of `tfflows list | head`; Python still flushes its output when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if hint:
+        if training:
             print(f"tfflows: stopped, since nothing reads what it prints{hint}", file=sys.stderr)
             return 141
     except EXPECTED as error:

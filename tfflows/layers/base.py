@@ -59,9 +59,6 @@ class FlowLayer(NestedConfig, DensityLayer):
     rearranges = False
     condition_size = 0
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-
     def forward_and_log_det(
         self, z: Tensor, condition: Tensor | None = None, training: bool = False
     ) -> tuple[Tensor, Tensor]:

@@ -88,7 +88,7 @@ class MADE(Conditioner):
         if self.condition_size:
             shape = (self.condition_size, self.hidden[0])
             self.condition_kernel = self.add_weight(
-                shape=shape, initializer="he_normal", regularizer=regularizer, name="condition_kernel"
+                shape=shape, initializer="he_normal", regularizer=regularizer, autocast=False, name="condition_kernel"
             )
         self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
 

@@ -4,8 +4,6 @@ A transformer for n elements takes a conditioner's output [B, ..., num_parameter
 scalar TFP bijector z -> x on [B, ..., n].
 """
 
-from typing import Any
-
 from keras import ops
 
 from tfflows._backend import DensityLayer, Shape, Tensor, tfb, uncached
@@ -22,9 +20,6 @@ class Transformer(DensityLayer):
     """
 
     num_parameters: int
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
 
     def build(self, event_shape: Shape) -> None:
         """Makes weights for elements of `event_shape`, of which only the last axis counts."""
